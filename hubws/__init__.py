@@ -1,0 +1,71 @@
+"""hubws: a concurrent-read/write WebSocket connection manager on trio.
+
+The layers, each importing only from those above it:
+
+    errors, native          what can go wrong; which twin of the native code runs
+    protocol/               bytes in, events out: RFC 6455, no I/O
+    transport/              moving bytes on trio
+    connection/             one peer
+    server/  client/        listening and dialling
+    hub/                    many peers
+"""
+
+from .client.connect import connect
+from .connection.callbacks import Callbacks
+from .connection.connection import Connection, ConnectionStatistics
+from .connection.outbox import Policy
+from .connection.rtt import RoundTripTimes
+from .connection.settings import Settings
+from .errors import (
+    ConnectionClosed,
+    HandshakeError,
+    HandshakeRefused,
+    HandshakeTimeout,
+    HubwsError,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    UpgradeRefused,
+)
+from .hub.hub import Delivery, Hub, HubStatistics, open_hub
+from .protocol.frames import CloseCode, Frame, Opcode
+from .protocol.http import Headers, Request, Response
+from .protocol.state import Close, Closure, State
+from .server.server import Server, ServerStatistics, serve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Callbacks",
+    "Close",
+    "CloseCode",
+    "Closure",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionStatistics",
+    "Delivery",
+    "Frame",
+    "HandshakeError",
+    "HandshakeRefused",
+    "HandshakeTimeout",
+    "Headers",
+    "Hub",
+    "HubStatistics",
+    "HubwsError",
+    "LocalProtocolError",
+    "Opcode",
+    "Policy",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "Request",
+    "Response",
+    "RoundTripTimes",
+    "Server",
+    "ServerStatistics",
+    "Settings",
+    "State",
+    "UpgradeRefused",
+    "connect",
+    "open_hub",
+    "serve",
+]

@@ -1,0 +1,833 @@
+"""One WebSocket connection: any task may send, any task may receive, nothing needs a lock.
+
+Bytes come in through `on_bytes`, called by the transport; what they bring goes to callbacks, or into
+the inbox for `receive`. What is sent goes into the outbox and from there, once a scheduler turn,
+straight to the socket; only when the socket would block does a writer task take over, which then
+finishes what has begun, whoever is cancelled meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from ..errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError
+from ..protocol.codec import encode_message
+from ..protocol.endpoint import Endpoint, Event, Ping, Pong, Violation
+from ..protocol.frames import (
+    MAX_REASON,
+    CloseCode,
+    Frame,
+    Payload,
+    surrogate_error,
+)
+from ..protocol.state import Close, Closure, State
+from ..transport.abc import SocketAddress, Transport
+from ..transport.poller import Poller
+from ..transport.timers import Timer, current_timers
+from .callbacks import NO_CALLBACKS, Callbacks, PongCallback
+from .inbox import Inbox
+from .keepalive import Keepalive
+from .outbox import Droppable, Outbox, Policy, Put
+from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..protocol.http import Request, Response
+
+logger = logging.getLogger("hubws")
+
+LINGER = 1.0
+"""How long a connection that failed still reads, so that the peer gets to see why, in seconds."""
+
+_ids = itertools.count(1)
+
+
+class MaskKeys:
+    """Unpredictable masking keys, 4 bytes each, drawn from the system 4 KiB at a time."""
+
+    __slots__ = ("_at", "_random")
+
+    def __init__(self) -> None:
+        self._random = b""
+        self._at = 0
+
+    def __call__(self) -> bytes:
+        at = self._at
+        if at == len(self._random):
+            self._random = os.urandom(4096)
+            at = 0
+        self._at = at + 4
+        return self._random[at : at + 4]
+
+
+next_mask_key = MaskKeys()
+
+
+@attrs.frozen
+class ConnectionStatistics:
+    """Figures of one connection at one moment."""
+
+    bytes_received: int
+    """On the wire, since the opening handshake."""
+    bytes_sent: int
+    inbox_messages: int
+    """Messages that wait for `receive`."""
+    outbox_messages: int
+    """Messages that wait to be sent, all of each."""
+    outbox_bytes: int
+    """Bytes of all kinds that wait to be sent."""
+    dropped: int
+    """Messages that gave way to others at the outbox's bound."""
+    conflated: int
+    """Messages replaced by a newer one of the same key."""
+    is_stalled: bool
+    """Whether the socket takes nothing more for now."""
+
+
+class Connection:
+    """A WebSocket connection. `serve` and `connect` make them.
+
+    Iterate over it for the messages, text as str and binary as bytes:
+
+        async for message in connection:
+            await connection.send(message)
+
+    The iteration ends when the connection was closed in order (1000, 1001 or without a code), and
+    raises `ConnectionClosed` when it was not. All methods are for tasks and callbacks of the trio run
+    that it belongs to; from other threads use `trio.from_thread`.
+
+    Attributes:
+        id: a number that no other connection of this process has.
+        remote, local: the addresses, as the socket module gives them; None for a memory stream.
+        request: the opening handshake's request (server) or None.
+        response: the opening handshake's response (client) or None.
+        subprotocol: what was agreed on, or None.
+        settings: limits, times and policies.
+
+    """
+
+    __slots__ = (
+        "__weakref__", "_attributes", "_callbacks", "_close_timer", "_dispatching", "_encode",
+        "_end_callbacks", "_ended", "_ended_event", "_endpoint", "_error", "_hang_up", "_inbox",
+        "_is_client", "_keepalive", "_last_pong", "_marked", "_on_message", "_outbox", "_paused",
+        "_pings", "_pong_callbacks", "_poller", "_received", "_sent", "_transport", "_turns",
+        "_undelivered", "_writer", "_writing", "id", "local", "remote", "request", "response",
+        "settings", "subprotocol",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transport: Transport,
+        poller: Poller,
+        *,
+        is_client: bool,
+        settings: Settings,
+        callbacks: Callbacks = NO_CALLBACKS,
+        subprotocol: str | None = None,
+        request: Request | None = None,
+        response: Response | None = None,
+    ) -> None:
+        self.id = next(_ids)
+        self.remote: SocketAddress = transport.remote
+        self.local: SocketAddress = transport.local
+        self.request = request
+        self.response = response
+        self.subprotocol = subprotocol
+        self.settings = settings
+        self._is_client = is_client
+        self._transport = transport
+        self._poller = poller
+        self._callbacks = callbacks
+        self._on_message = callbacks.on_message
+        self._pong_callbacks: tuple[PongCallback, ...] = (
+            () if callbacks.on_pong is None else (callbacks.on_pong,)
+        )
+        self._endpoint = Endpoint(
+            is_client=is_client,
+            max_message_size=settings.max_message_size,
+            next_mask_key=next_mask_key if is_client else None,
+            report_frames=callbacks.on_frame is not None,
+        )
+        self._encode: Callable[[str | Payload], bytes] = (
+            self._endpoint.encode if is_client else encode_message
+        )
+        self._outbox = Outbox(settings.outbox_messages, settings.outbox_bytes)
+        self._inbox: Inbox | None = None
+        self._pings: PingTracker | None = None
+        self._keepalive: Keepalive | None = None
+        self._close_timer: Timer | None = None
+        self._end_callbacks: tuple[Callable[[Connection], object], ...] = ()
+        self._ended_event: trio.Event | None = None
+        self._attributes: dict[str, Any] | None = None
+        self._dispatching: list[Any] | None = None  # messages on their way to on_message
+        self._marked = False  # a flush will come
+        self._writing = False  # the writer task has the stream
+        self._writer: trio.lowlevel.Task | None = None  # the writer task, while it is parked
+        self._paused = False
+        self._hang_up = False  # the stream ends once the outbox is empty
+        self._ended = False
+        self._error: Exception | None = None
+        self._undelivered = 0
+        self._received = 0
+        self._sent = 0
+        self._turns = 0
+        self._last_pong = b""
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.id} {self.state.value} {self.remote}>"
+
+    # -- what it is ----------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life (RFC 6455 §4.1, §7.1)."""
+        return self._endpoint.state
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this side opened the connection."""
+        return self._is_client
+
+    @property
+    def path(self) -> str:
+        """The path of the request, percent-decoded; empty on a client."""
+        return "" if self.request is None else self.request.path
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """A place for the application's own."""
+        if self._attributes is None:
+            self._attributes = {}
+        return self._attributes
+
+    @property
+    def closure(self) -> Closure | None:
+        """How the connection ended, None while it is open."""
+        endpoint = self._endpoint
+        if endpoint.state is State.OPEN and self._error is None:
+            return None
+        return Closure(
+            endpoint.close_received, endpoint.close_sent, self._error, self._undelivered
+        )
+
+    @property
+    def close_code(self) -> int | None:
+        """The peer's close code, 1006 without one, None while the connection is open."""
+        return None if (closure := self.closure) is None else closure.code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The peer's close reason, None while the connection is open."""
+        return None if (closure := self.closure) is None else closure.reason
+
+    @property
+    def rtt(self) -> RoundTripTimes:
+        """Statistics of the round-trip times measured so far."""
+        return NO_ROUND_TRIPS if self._pings is None else self._pings.statistics()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that the socket has not taken yet; 0 most of the time."""
+        return self._outbox.queued_bytes
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the peer is held back until the application takes its messages."""
+        return self._paused
+
+    def statistics(self) -> ConnectionStatistics:
+        """Figures at this moment."""
+        counters = self._outbox.counters
+        return ConnectionStatistics(
+            bytes_received=self._received,
+            bytes_sent=self._sent,
+            inbox_messages=0 if self._inbox is None else len(self._inbox),
+            outbox_messages=self._outbox.queued_messages,
+            outbox_bytes=self._outbox.queued_bytes,
+            dropped=0 if counters is None else counters.dropped,
+            conflated=0 if counters is None else counters.conflated,
+            is_stalled=self._writing,
+        )
+
+    # -- beginning -----------------------------------------------------------------------------
+
+    def begin(self, rest: bytes = b"") -> None:
+        """Begin: the opening handshake is done, `rest` is what came behind it.
+
+        For those who make connections; applications have no need of it.
+        """
+        settings = self.settings
+        if settings.keepalive_interval < math.inf:
+            self._keepalive = Keepalive(
+                self, settings.keepalive_interval, settings.keepalive_timeout
+            )
+        self._transport.receiver = self
+        self._call(self._callbacks.on_open)
+        if rest and not self._ended:
+            self.on_bytes(rest, len(rest))
+        if not self._ended:
+            self._transport.start()
+
+    def send_handshake(self, response: bytes) -> None:
+        """Queue the response of the opening handshake ahead of everything else."""
+        self._outbox.put_urgent(response)
+        self._mark()
+
+    # -- what arrives --------------------------------------------------------------------------
+
+    def on_bytes(self, buffer: Payload, end: int) -> None:
+        """Take what the transport has read (see `transport.abc.Receiver`)."""
+        self._received += end
+        events = self._endpoint.receive_data(buffer, end)
+        if not self._endpoint.only_messages:
+            self._handle(events, end)
+        elif self._on_message is not None:
+            on_message = self._on_message
+            self._dispatching = events
+            try:
+                for message in events:
+                    on_message(self, message)  # type: ignore[arg-type]  # only_messages says so
+            except Exception as error:
+                self._callback_failed(error)
+            self._dispatching = None
+        elif events:
+            self._put(events, end)
+
+    def on_end(self, error: Exception | None) -> None:
+        """Take note that the stream has ended (see `transport.abc.Receiver`)."""
+        self._end(error)
+
+    def _put(self, messages: list[Any], size: int) -> None:
+        if self._inbox is None:
+            self._inbox = Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
+        if self._inbox.put(messages, size) and self._endpoint.close_sent is None:
+            self._paused = True
+            self._transport.pause()
+
+    def _handle(self, events: list[Event], size: int) -> None:
+        """Go through events among which are others than messages."""
+        self._dispatching = events
+        skip = False  # the application handled the frame that brought the next event
+        messages: list[Any] = []
+        for event in events:
+            if isinstance(event, str | bytes):
+                if self._on_message is None and not skip:
+                    messages.append(event)
+                elif not skip:
+                    self._call(self._on_message, event)
+                skip = False
+            elif isinstance(event, Frame):
+                skip = bool(self._call(self._callbacks.on_frame, event))
+            elif isinstance(event, Close):
+                self._on_close_frame()
+            elif isinstance(event, Violation):
+                self._on_violation(event.error)
+            elif skip:
+                skip = False
+            elif isinstance(event, Ping):
+                self._call(self._callbacks.on_ping, event.payload)
+                self._answer_ping(event.payload)
+            elif isinstance(event, Pong):
+                self._on_pong(event.payload)
+        self._dispatching = None
+        if messages:
+            self._put(messages, size)
+        if self._endpoint.is_over and self._inbox is not None:
+            self._inbox.wake_all()
+
+    def _call(self, callback: Callable[..., object] | None, *args: object) -> object:
+        if callback is None:
+            return None
+        try:
+            return callback(self, *args)
+        except Exception as error:
+            self._callback_failed(error)
+            return None
+
+    def _callback_failed(self, error: Exception) -> None:
+        """A function of the application raised: that ends its connection, and no other."""
+        if self._dispatching is not None:
+            self._dispatching.clear()
+        if not isinstance(error, ConnectionClosed):
+            self.fail_for(error)
+
+    def fail_for(self, error: Exception) -> None:
+        """Close with 1011 because the application's own code raised; logged once."""
+        logger.error("connection %d from %s: handler failed", self.id, self.remote, exc_info=error)
+        if self._error is None:
+            self._error = error
+        self._report(error)
+        self.fail(CloseCode.INTERNAL_ERROR, "internal error", error)
+
+    def _report(self, error: Exception) -> None:
+        if self._callbacks.on_error is not None:
+            try:
+                self._callbacks.on_error(self, error)
+            except Exception:
+                logger.exception("connection %d: on_error failed", self.id)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if self._endpoint.close_sent is not None:
+            return
+        pong = self._endpoint.encode_pong(payload)
+        # A peer that doesn't read its pongs gets the newest one only (RFC 6455 §5.5.3).
+        if not (self._writing and self._outbox.replace_urgent(self._last_pong, pong)):
+            if not self._outbox.put_urgent(pong):
+                self._outbox.replace_urgent(self._last_pong, pong)
+            self._mark()
+        self._last_pong = pong
+
+    def _on_pong(self, payload: bytes) -> None:
+        rtt = None if self._pings is None else self._pings.answer(payload)
+        if self._keepalive is not None:
+            self._keepalive.on_pong(payload)
+        for callback in self._pong_callbacks:
+            self._call(callback, payload, rtt)
+
+    def _on_close_frame(self) -> None:
+        """The peer closes: answer, unless this is the answer (RFC 6455 §5.5.1)."""
+        close = self._endpoint.close_received
+        assert close is not None
+        if self._endpoint.close_sent is None:
+            self._send_close(None if close.code == CloseCode.NO_STATUS else close.code)
+        if not self._is_client:
+            self._hang_up = True
+            self._mark()
+
+    def _on_violation(self, error: RemoteProtocolError) -> None:
+        logger.debug("connection %d from %s: %s", self.id, self.remote, error)
+        self._report(error)
+        self.fail(error.code, str(error), error)
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def __aiter__(self) -> Connection:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        inbox = self._inbox
+        if inbox is not None and inbox.batch and inbox.turns > 0:
+            inbox.turns -= 1
+            return inbox.batch.pop()
+        try:
+            return await self.receive()
+        except ConnectionClosed as closed:
+            if closed.closure.normal:
+                raise StopAsyncIteration from None
+            raise
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message: text as str, binary as bytes.
+
+        Raises ConnectionClosed once the connection has ended and all that came before was taken.
+        Cancelling it loses no message. A checkpoint, which lets other tasks run at least once every
+        64 messages.
+        """
+        if self._on_message is not None:
+            raise RuntimeError("messages of this connection go to its on_message callback")
+        if self._inbox is None:
+            self._inbox = Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
+        inbox = self._inbox
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if inbox.turns <= 0:
+            await trio.lowlevel.checkpoint()
+            inbox.turns = 64
+        inbox.turns -= 1
+        while not inbox.batch and not inbox.refill():
+            if self._paused:
+                self._paused = False
+                self._transport.resume()
+            if self._ended or self._endpoint.is_over:
+                raise ConnectionClosed(self._closed())
+            await inbox.wait()
+        return inbox.batch.pop()
+
+    def _closed(self) -> Closure:
+        closure = self.closure
+        assert closure is not None
+        return closure
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send_nowait(self, message: str | Payload) -> None:
+        """Queue a message: str as text, bytes-like as binary. It goes out with this turn.
+
+        Raises trio.WouldBlock when the outbox is full (policy `block`; the others drop a message or
+        close the connection), ConnectionClosed once the connection is ending, TypeError for what is
+        no message and LocalProtocolError for text with lone surrogates.
+        """
+        try:
+            frame = self._encode(message)
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error, "a text message") from None
+        if self._outbox.put(frame) is Put.FULL and self._put_full(frame) is Put.FULL:
+            raise trio.WouldBlock(
+                f"the outbox is full with {self._outbox.queued_messages} messages "
+                f"of {self._outbox.queued_bytes} bytes in all"
+            )
+        if not self._marked:
+            self._marked = True
+            self._poller.mark(self)
+
+    async def send(self, message: str | Payload) -> None:
+        """Send a message: str as text, bytes-like as binary.
+
+        Waits while the outbox is full (policy `block`). When it returns, the message will be
+        delivered before the connection is closed, or the connection ends abnormally and says so.
+        When it raises, also because it was cancelled, nothing of the message was sent. A checkpoint,
+        which lets other tasks run at least once every 64 messages. Raises as `send_nowait`, but for
+        WouldBlock.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            frame = self._encode(message)
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error, "a text message") from None
+        outbox = self._outbox
+        if outbox.has_waiting or (
+            outbox.put(frame) is Put.FULL and self._put_full(frame) is Put.FULL
+        ):
+            await outbox.wait_put(frame)
+            return
+        self._mark()
+        self._turns -= 1
+        if self._turns < 0:
+            self._turns = 64
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _put_full(self, frame: bytes) -> Put:
+        """Find room for a frame, or apply the policy; raises ConnectionClosed when it is too late."""
+        if self._ended or self._endpoint.state is not State.OPEN:
+            raise ConnectionClosed(self._closed())
+        outbox = self._outbox
+        if not self._writing:
+            self.flush()  # a sender that doesn't let others run has filled it
+            if outbox.put(frame) is Put.QUEUED:
+                return Put.QUEUED
+        policy = self.settings.policy
+        if policy is Policy.BLOCK:
+            return Put.FULL
+        put = self._offer(Droppable.make(frame, policy))
+        if put is Put.DISCONNECTED:
+            raise ConnectionClosed(self._closed())
+        return put
+
+    def encode(self, message: str | Payload) -> bytes:
+        """Frame a message for this connection, to be given to `offer`. Raises as `send_nowait`."""
+        try:
+            return self._encode(message)
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error, "a text message") from None
+
+    def offer(self, frame: Droppable) -> Put:
+        """Queue a frame that was made for many connections, by its own policy. Never waits.
+
+        For the hub. Returns QUEUED, DROPPED when it was left out or threw out another, DISCONNECTED
+        when the connection was closed for being too slow, CLOSED when it was ending already.
+        """
+        put = self._outbox.put(frame)
+        if put is not Put.QUEUED:
+            if self._ended or self._endpoint.state is not State.OPEN:
+                return Put.CLOSED
+            if not self._writing:
+                self.flush()
+            put = self._offer(frame)
+        if not self._marked:
+            self._marked = True
+            self._poller.mark(self)
+        return put
+
+    def _offer(self, frame: Droppable) -> Put:
+        put = self._outbox.put_droppable(frame)
+        if put is Put.FULL:
+            self.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer", None)
+            return Put.DISCONNECTED
+        return put
+
+    def send_frame_nowait(self, frame: Frame) -> None:
+        """Queue a crafted frame as it stands, in order with the messages.
+
+        Nothing is checked, so that tests and tools can send what they must; a client's frame that
+        has no masking key is given one. Raises as `send_nowait`.
+        """
+        encoded = self._endpoint.encode_crafted(frame)
+        if self._outbox.put(encoded) is Put.FULL and self._put_full(encoded) is Put.FULL:
+            raise trio.WouldBlock("the outbox is full")
+        self._mark()
+
+    # -- pings ---------------------------------------------------------------------------------
+
+    async def ping(self, payload: Payload | None = None) -> float:
+        """Ping the peer and wait for its pong; returns the round-trip time in seconds.
+
+        `payload` is up to 125 bytes; by default 8 bytes of timestamp (big endian, ns) and 8 random
+        ones. The time counts from when the ping reached the socket. Raises ConnectionClosed when the
+        connection ends instead.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        ping = self._start_ping(payload)
+        assert self._pings is not None
+        rtt = await self._pings.wait(ping)
+        if rtt is None:
+            raise ConnectionClosed(self._closed())
+        return rtt
+
+    def ping_nowait(self, payload: Payload | None = None) -> bytes:
+        """Ping the peer without waiting; returns the payload.
+
+        The pong goes to the pong callbacks and into `rtt`. Raises trio.WouldBlock when 64 pings are
+        awaited already, ConnectionClosed once the connection is ending.
+        """
+        return self._start_ping(payload).payload
+
+    def _start_ping(self, payload: Payload | None) -> PingInFlight:
+        if self._pings is None:
+            self._pings = PingTracker()
+        content = PingTracker.new_payload() if payload is None else payload
+        frame = self._endpoint.encode_ping(content)
+        if self._ended or self._endpoint.close_sent is not None:
+            raise ConnectionClosed(self._closed())
+        try:
+            ping = self._pings.start(bytes(content))
+        except ValueError as error:
+            raise LocalProtocolError(str(error)) from None
+        self._put_urgent(frame)
+        return ping
+
+    def pong(self, payload: Payload = b"") -> None:
+        """Send a pong that answers no ping, a heartbeat of up to 125 bytes (RFC 6455 §5.5.3)."""
+        frame = self._endpoint.encode_pong(payload)
+        if self._ended or self._endpoint.close_sent is not None:
+            raise ConnectionClosed(self._closed())
+        self._put_urgent(frame)
+
+    def _put_urgent(self, frame: bytes) -> None:
+        if not self._outbox.put_urgent(frame):
+            raise trio.WouldBlock("too many control frames wait to be sent")
+        self._mark()
+
+    def add_pong_callback(self, callback: PongCallback) -> None:
+        """Call a function at every pong, after those that were added before it."""
+        self._pong_callbacks += (callback,)
+
+    def remove_pong_callback(self, callback: PongCallback) -> None:
+        """Call it no more. ValueError when it was not added."""
+        callbacks = list(self._pong_callbacks)
+        callbacks.remove(callback)
+        self._pong_callbacks = tuple(callbacks)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _mark(self) -> None:
+        if not self._marked:
+            self._marked = True
+            self._poller.mark(self)
+
+    def flush(self) -> None:
+        """Offer what waits to the socket; called once a turn (see `transport.poller`)."""
+        self._marked = False
+        if self._writing or self._ended:
+            return
+        outbox = self._outbox
+        try:
+            emptied = outbox.flush(self._transport.send_nowait)
+        except OSError as error:
+            self._end(error)
+            return
+        if emptied:
+            self._after_flush()
+        else:
+            self._writing = True
+            if self._writer is not None:
+                trio.lowlevel.reschedule(self._writer)
+                self._writer = None
+            else:
+                trio.lowlevel.spawn_system_task(self._write, name="hubws writer")
+
+    def _after_flush(self) -> None:
+        """Everything has gone, or at least all control frames."""
+        if self._pings is not None and self._pings.has_unsent and not self._outbox.has_urgent:
+            self._pings.stamp()
+        if self._hang_up and self._outbox.is_empty:
+            if self._endpoint.close_received is not None:
+                self._end(None)
+            else:
+                self._transport.end_output()
+
+    async def _write(self) -> None:
+        """The writer task: sends what the socket would not take at once, then waits for more.
+
+        It is nobody's child, so that no cancelled sender tears a frame; it ends with the connection.
+        """
+
+        def unpark(_: object) -> trio.lowlevel.Abort:
+            self._writer = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        outbox, timeout = self._outbox, self.settings.write_timeout
+        while not self._ended:
+            if outbox.is_empty:
+                self._writing = False
+                self._writer = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(unpark)
+                continue
+            try:
+                with trio.move_on_after(timeout) as scope:
+                    outbox.sent(await self._transport.send(outbox.parts()))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
+                self._end(error)
+                return
+            if scope.cancelled_caught:
+                self._end(TimeoutError(f"the peer took nothing for {timeout:g} s"))
+                return
+            outbox.admit()
+            self._after_flush()
+
+    # -- ending --------------------------------------------------------------------------------
+
+    async def aclose(self, code: int | None = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close in order: send what was accepted, then the close frame, and wait for the peer's.
+
+        `code` is 1000-1003, 1007-1014, 3000-4999 or None; `reason` has up to 123 bytes of UTF-8.
+        Without the peer's close frame the connection is ended after `close_timeout`; when this is
+        cancelled, it is ended at once. Closing again only waits.
+        """
+        try:
+            self.close_nowait(code, reason)
+            await self.wait_closed()
+        except trio.Cancelled:
+            self.abort()
+            raise
+
+    def close_nowait(self, code: int | None = CloseCode.NORMAL, reason: str = "") -> None:
+        """Begin to close, as `aclose` does, without waiting for the end."""
+        if self._ended or self._endpoint.close_sent is not None:
+            Frame.close(code, reason)  # raises where it may not be sent
+            return
+        self._outbox_close(code, reason)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended."""
+        if self._ended:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._ended_event is None:
+            self._ended_event = trio.Event()
+        await self._ended_event.wait()
+
+    def abort(self) -> None:
+        """End the connection at once, without a closing handshake."""
+        self._end(None)
+
+    def fail(self, code: int, reason: str, error: Exception | None) -> None:
+        """End the connection because something is wrong: say why if the peer listens, then hang up.
+
+        Nothing more is received; data that was queued is not waited for if the peer is slow.
+        """
+        if self._ended:
+            return
+        if self._error is None:
+            self._error = error
+        self._endpoint.ignore()
+        if self._writing and isinstance(error, TimeoutError):
+            self._end(error)
+            return
+        if self._endpoint.close_sent is None:
+            self._send_close(code, _shorten(reason))
+        self._hang_up = True
+        self._set_close_timer(LINGER)
+        self._mark()
+        if self._inbox is not None:
+            self._inbox.wake_all()
+        if self._paused:  # what still comes is thrown away
+            self._paused = False
+            self._transport.resume()
+
+    def _send_close(self, code: int | None, reason: str = "") -> None:
+        """Queue this side's close frame: behind the data, or instead of it when the peer is slow."""
+        if self._writing:
+            self._undelivered += self._outbox.discard()
+            self._outbox.put_urgent(self._endpoint.encode_close(code, reason))
+        else:
+            self._outbox.finish(self._endpoint.encode_close(code, reason))
+        self._after_close_frame()
+
+    def _outbox_close(self, code: int | None, reason: str) -> None:
+        self._outbox.finish(self._endpoint.encode_close(code, reason))
+        self._after_close_frame()
+        if self._paused:
+            self._paused = False
+            self._transport.resume()
+
+    def _after_close_frame(self) -> None:
+        self._outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
+        if self._keepalive is not None:
+            self._keepalive.stop()
+        self._set_close_timer(self.settings.close_timeout)
+        self._mark()
+
+    def _set_close_timer(self, seconds: float) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        if seconds < math.inf:
+            self._close_timer = current_timers().call_later(seconds, self._close_expired)
+
+    def _close_expired(self) -> None:
+        self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        """The stream has ended, or is ended now. The one way out, taken once."""
+        if self._ended:
+            return
+        self._ended = True
+        endpoint = self._endpoint
+        if error is not None and self._error is None and endpoint.close_received is None:
+            self._error = error
+            self._report(error)
+        if self._dispatching is not None:
+            self._dispatching.clear()
+        self._undelivered += self._outbox.discard_all()
+        endpoint.receive_eof()
+        self._transport.close()
+        if self._keepalive is not None:
+            self._keepalive.stop()
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        if self._writer is not None:
+            trio.lowlevel.reschedule(self._writer)
+            self._writer = None
+        self._outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
+        if self._pings is not None:
+            self._pings.end()
+        if self._inbox is not None:
+            self._inbox.wake_all()
+        if self._ended_event is not None:
+            self._ended_event.set()
+        callbacks, self._end_callbacks = self._end_callbacks, ()
+        for callback in callbacks:
+            callback(self)
+        self._call(self._callbacks.on_close)
+
+    def add_end_callback(self, callback: Callable[[Connection], object]) -> None:
+        """Call a function, which must not raise, once the connection has ended."""
+        if self._ended:
+            callback(self)
+        else:
+            self._end_callbacks += (callback,)
+
+    def remove_end_callback(self, callback: Callable[[Connection], object]) -> None:
+        """Don't call it, if it was added."""
+        self._end_callbacks = tuple(one for one in self._end_callbacks if one != callback)
+
+
+def _shorten(reason: str) -> str:
+    """As much of a reason as fits into a close frame."""
+    return reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")

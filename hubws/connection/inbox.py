@@ -1,0 +1,81 @@
+"""Messages that have arrived and wait for the application.
+
+A queue in two lists: what is being taken, reversed, so that the next message is its last; and what
+has arrived since. Whole batches move; there is no cost per waiting message.
+"""
+
+from __future__ import annotations
+
+import trio
+
+TURN = 64
+"""The most messages that are taken between two checkpoints."""
+
+
+class Inbox:
+    """The queue of one connection.
+
+    Attributes:
+        batch: what is being taken, the next message last.
+        turns: messages that may still be taken without a checkpoint.
+
+    """
+
+    __slots__ = ("_arrived", "_limit_bytes", "_limit_messages", "_size", "_waiting", "batch", "turns")
+
+    def __init__(self, limit_messages: int, limit_bytes: int) -> None:
+        self._limit_messages = limit_messages
+        self._limit_bytes = limit_bytes
+        self._arrived: list[str | bytes] = []
+        self._size = 0  # bytes on the wire since the inbox was empty
+        self._waiting: dict[trio.lowlevel.Task, None] = {}
+        self.batch: list[str | bytes] = []
+        self.turns = TURN
+
+    def __len__(self) -> int:
+        return len(self.batch) + len(self._arrived)
+
+    def put(self, messages: list[str | bytes], size: int) -> bool:
+        """Add a batch of that many bytes on the wire; returns whether the inbox is full now."""
+        if self._arrived:
+            self._arrived += messages
+        else:
+            self._arrived = messages
+        self._size += size
+        self._wake(len(messages))
+        return len(self) > self._limit_messages or self._size > self._limit_bytes
+
+    def refill(self) -> bool:
+        """Move what has arrived to an empty batch; returns whether there is anything."""
+        if not self._arrived:
+            self._size = 0
+            return False
+        self.batch, self._arrived = self._arrived, []
+        self.batch.reverse()
+        return True
+
+    def _wake(self, count: int) -> None:
+        while self._waiting and count > 0:
+            task = next(iter(self._waiting))
+            del self._waiting[task]
+            trio.lowlevel.reschedule(task)
+            count -= 1
+
+    def wake_all(self) -> None:
+        """Wake everybody who waits: there may be nothing more to come."""
+        self._wake(len(self._waiting))
+
+    async def wait(self) -> None:
+        """Wait until there may be something, or nothing will come. Look again after it."""
+        task = trio.lowlevel.current_task()
+        self._waiting[task] = None
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting.pop(task, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        self.turns = TURN
+
+
+

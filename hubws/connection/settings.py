@@ -1,0 +1,66 @@
+"""What can be set for a connection; `serve` and `connect` take each as a keyword argument."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+import attrs
+
+from .outbox import Policy
+
+
+def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be over 0, not {value!r}")
+
+
+def _policy(value: str) -> Policy:
+    try:
+        return Policy(value)
+    except ValueError:
+        names = ", ".join(policy.value for policy in Policy)
+        raise ValueError(f"{value!r} is not a policy; it must be one of {names}") from None
+
+
+def _seconds(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Limits, times and policies of one connection. Times are in seconds; None means never."""
+
+    max_message_size: int = attrs.field(default=1024 * 1024, validator=_positive)
+    """Of a whole message received, in bytes; a larger one closes with 1009."""
+    inbox_messages: int = attrs.field(default=1024, validator=_positive)
+    inbox_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
+    """Beyond either, the socket is not read until the application has taken what there is."""
+    outbox_messages: int = attrs.field(default=1024, validator=_positive)
+    outbox_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
+    """Beyond either, `policy` applies."""
+    policy: Policy = attrs.field(default=Policy.BLOCK, converter=_policy)
+    """What `send` and `send_nowait` do when the outbox is full."""
+    keepalive_interval: float = attrs.field(default=20, converter=_seconds, validator=_positive)
+    """Between a pong and the next ping."""
+    keepalive_timeout: float = attrs.field(default=20, converter=_seconds, validator=_positive)
+    """For the pong; the connection is closed with 1011 after it."""
+    write_timeout: float = attrs.field(default=20, converter=_seconds, validator=_positive)
+    """For the peer to take at least something of what is being sent; ended after it."""
+    close_timeout: float = attrs.field(default=5, converter=_seconds, validator=_positive)
+    """For the closing handshake; ended without it after that."""
+
+
+class SettingsArguments(TypedDict, total=False):
+    """The fields of `Settings` as keyword arguments."""
+
+    max_message_size: int
+    inbox_messages: int
+    inbox_bytes: int
+    outbox_messages: int
+    outbox_bytes: int
+    policy: Policy | str
+    keepalive_interval: float | None
+    keepalive_timeout: float | None
+    write_timeout: float | None
+    close_timeout: float | None

@@ -1,0 +1,310 @@
+"""One side of a WebSocket connection without its I/O: bytes in, events out, frames to send.
+
+An endpoint judges everything that the peer sends and makes everything that is sent back; it moves
+no bytes and knows no clock. Extensions would stand between frames and messages, in `_begin_frame`
+and `_end_message`; `allowed_bits` already says which reserved bits one of them defines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from ..errors import LocalProtocolError, RemoteProtocolError
+from .codec import decode, encode_frame, encode_message, mask
+from .frames import (
+    FIN,
+    CloseCode,
+    Frame,
+    Header,
+    Opcode,
+    Payload,
+    build_close,
+    check_control,
+    check_control_payload,
+    check_length,
+    check_masked,
+    check_opcode,
+    check_reserved_bits,
+    check_sequence,
+    check_size,
+    parse_close,
+    parse_header,
+    surrogate_error,
+)
+from .messages import PartialMessage
+from .state import TRANSITIONS, Change, Close, State
+
+
+@attrs.frozen
+class Ping:
+    """A ping arrived; a pong with the same payload is due (RFC 6455 §5.5.2)."""
+
+    payload: bytes
+
+
+@attrs.frozen
+class Pong:
+    """A pong arrived, asked for or not (RFC 6455 §5.5.3)."""
+
+    payload: bytes
+
+
+@attrs.frozen
+class Violation:
+    """The peer broke the protocol; nothing more will come out of this endpoint."""
+
+    error: RemoteProtocolError
+
+
+Event: TypeAlias = str | bytes | Ping | Pong | Close | Frame | Violation
+"""What happened: a text message is a str and a binary message is bytes, for they are most of it."""
+
+PING = FIN | Opcode.PING
+PONG = FIN | Opcode.PONG
+CLOSE = FIN | Opcode.CLOSE
+
+
+class Endpoint:
+    """One side of a connection whose opening handshake is done.
+
+    Args:
+        is_client: a client masks what it sends, a server does not (RFC 6455 §5.1).
+        max_message_size: of a whole message, in bytes.
+        next_mask_key: gives 4 unpredictable bytes for each frame of a client (RFC 6455 §10.3).
+        report_frames: put every frame, as a `Frame`, among the events before what it brings about.
+
+    Attributes:
+        state: see `state.py`.
+        only_messages: whether the last events were nothing but messages, so that a caller in a
+            hurry need not look at each.
+
+    """
+
+    __slots__ = (
+        "_expect_masked",
+        "_frame",
+        "_frame_done",
+        "_limit",
+        "_message",
+        "_next_mask_key",
+        "_over",
+        "_report_frames",
+        "_tail",
+        "allowed_bits",
+        "close_received",
+        "close_sent",
+        "only_messages",
+        "state",
+    )
+
+    def __init__(
+        self,
+        *,
+        is_client: bool,
+        max_message_size: int,
+        next_mask_key: Callable[[], bytes] | None = None,
+        report_frames: bool = False,
+    ) -> None:
+        if is_client and next_mask_key is None:
+            raise ValueError("a client needs next_mask_key: it masks every frame")
+        self._next_mask_key = next_mask_key if is_client else None
+        self._expect_masked = not is_client
+        self._limit = max_message_size
+        self._report_frames = report_frames
+        self._tail = b""  # a frame's header, or a control frame, that is not all here yet
+        self._message: PartialMessage | None = None
+        self._frame: Header | None = None  # the data frame whose payload is arriving
+        self._frame_done = 0  # how much of it has arrived
+        self._over = False
+        self.allowed_bits = 0
+        self.only_messages = True
+        self.state = State.OPEN
+        self.close_sent: Close | None = None
+        self.close_received: Close | None = None
+
+    # -- what arrives --------------------------------------------------------------------------
+
+    def receive_data(self, buffer: Payload, end: int) -> list[Event]:
+        """Take buffer[:end] and return what it brings, in the order of the wire.
+
+        After a close frame or a violation, whatever follows is ignored.
+        """
+        if self._tail:
+            buffer = self._tail + bytes(buffer[:end])
+            end = len(buffer)
+            self._tail = b""
+        events: list[Event] = []
+        start = 0
+        self.only_messages = True
+        if self._message is None and not self._over and not self._report_frames:
+            # mypy sees list[str | bytes]; a list of messages is a list of events
+            events, start = decode(buffer, 0, end, self._expect_masked, self._limit)  # type: ignore[assignment]
+            if start == end:
+                return events
+        try:
+            self._receive_frames(events, buffer, start, end)
+        except RemoteProtocolError as error:
+            self.ignore()
+            self.only_messages = False
+            events.append(Violation(error))
+        return events
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come out of `receive_data`."""
+        return self._over
+
+    def ignore(self) -> None:
+        """Ignore whatever comes from now on."""
+        self._over = True
+        self._message = self._frame = None
+        self._tail = b""
+
+    def receive_eof(self) -> None:
+        """The byte stream has ended."""
+        self.ignore()
+        self._change(Change.STREAM_ENDED)
+
+    def _receive_frames(self, events: list[Event], buffer: Payload, start: int, end: int) -> None:
+        """Go frame by frame through what `decode` left."""
+        while start < end and not self._over:
+            if self._frame is not None:
+                start = self._receive_payload(events, buffer, start, end)
+                continue
+            header = parse_header(buffer, start, end)
+            if header is None:
+                self._tail = bytes(buffer[start:end])
+                return
+            self._check_header(header)
+            if header.is_control:
+                stop = start + header.size + header.length
+                if stop > end:
+                    self._tail = bytes(buffer[start:end])
+                    return
+                self._receive_control(events, header, buffer, start + header.size)
+                start = stop
+            else:
+                self._begin_frame(header)
+                start = self._receive_payload(events, buffer, start + header.size, end)
+            if self._message is None and start < end and not self._over:
+                if self._report_frames:
+                    continue
+                messages, start = decode(buffer, start, end, self._expect_masked, self._limit)
+                events += messages
+
+    def _check_header(self, header: Header) -> None:
+        check_reserved_bits(header, self.allowed_bits)
+        check_opcode(header)
+        check_masked(header, expected=self._expect_masked)
+        check_control(header)
+        check_length(header)
+        check_sequence(header, in_message=self._message is not None)
+
+    def _receive_control(
+        self, events: list[Event], header: Header, buffer: Payload, start: int
+    ) -> None:
+        self.only_messages = False
+        if self._report_frames:
+            events.append(Frame.from_header(header, buffer, start))
+        payload = mask(buffer, start, start + header.length, header.mask_key, 0)
+        if header.opcode == Opcode.PING:
+            events.append(Ping(payload))
+        elif header.opcode == Opcode.PONG:
+            events.append(Pong(payload))
+        else:
+            close = Close(*parse_close(payload))
+            self._over = True
+            self.close_received = close
+            self._change(Change.CLOSE_RECEIVED)
+            events.append(close)
+
+    def _begin_frame(self, header: Header) -> None:
+        if self._message is None:
+            check_size(header.length, self._limit)
+            self._message = PartialMessage(header.opcode)
+        else:
+            self._message.check_room(header.length, self._limit)
+        self._frame = header
+        self._frame_done = 0
+
+    def _receive_payload(
+        self, events: list[Event], buffer: Payload, start: int, end: int
+    ) -> int:
+        """Take what is here of the payload of the frame under way; returns where it stops."""
+        header, message = self._frame, self._message
+        assert header is not None
+        assert message is not None
+        done = self._frame_done
+        stop = min(end, start + header.length - done)
+        if stop > start:
+            message.feed(mask(buffer, start, stop, header.mask_key, done))
+            self._frame_done = done = done + stop - start
+        if done == header.length:
+            self._frame = None
+            if self._report_frames:
+                self.only_messages = False
+                payload = bytes(message.payload[len(message.payload) - done :])
+                frame = Frame.from_header(header._replace(mask_key=None), payload, 0)
+                frame.mask_key = header.mask_key
+                events.append(frame)
+            if header.fin:
+                self._message = None
+                events.append(message.finish())
+        return stop
+
+    # -- what is sent --------------------------------------------------------------------------
+
+    def encode(self, message: str | Payload) -> bytes:
+        """Frame a whole message; TypeError or LocalProtocolError when it can't be one."""
+        try:
+            if self._next_mask_key is None:
+                return encode_message(message)
+            return encode_message(message, self._next_mask_key())
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error, "a text message") from None
+
+    def encode_fragment(
+        self, payload: str | Payload, *, first: bool, last: bool, text: bool
+    ) -> bytes:
+        """Frame one fragment of a message (RFC 6455 §5.4).
+
+        `payload` is text or bytes-like; the text of one fragment need not end with a character of
+        the message when it is given as bytes. `text` is the type of the whole message.
+        """
+        opcode = (Opcode.TEXT if text else Opcode.BINARY) if first else Opcode.CONTINUATION
+        try:
+            return encode_frame((FIN if last else 0) | opcode, payload, self._mask_key())
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error, "a text message") from None
+
+    def encode_ping(self, payload: Payload) -> bytes:
+        """Frame a ping; LocalProtocolError for over 125 bytes."""
+        return encode_frame(PING, check_control_payload(payload, "ping"), self._mask_key())
+
+    def encode_pong(self, payload: Payload) -> bytes:
+        """Frame a pong; LocalProtocolError for over 125 bytes."""
+        return encode_frame(PONG, check_control_payload(payload, "pong"), self._mask_key())
+
+    def encode_crafted(self, frame: Frame) -> bytes:
+        """A crafted frame as it stands, with a masking key where this side must mask."""
+        if frame.mask_key is None and self._next_mask_key is not None:
+            frame = attrs.evolve(frame, mask_key=self._next_mask_key())
+        return frame.to_bytes()
+
+    def encode_close(self, code: int | None = CloseCode.NORMAL, reason: str = "") -> bytes:
+        """Frame this side's close, after which it sends nothing more (RFC 6455 §5.5.1)."""
+        payload = build_close(code, reason)
+        if self.close_sent is not None:
+            raise LocalProtocolError("a close frame has been sent already")
+        self.close_sent = Close(CloseCode.NO_STATUS if code is None else code, reason)
+        self._change(Change.CLOSE_SENT)
+        return encode_frame(CLOSE, payload, self._mask_key())
+
+    def _mask_key(self) -> bytes | None:
+        return None if self._next_mask_key is None else self._next_mask_key()
+
+    def _change(self, change: Change) -> None:
+        self.state = TRANSITIONS[self.state, change]

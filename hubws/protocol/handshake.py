@@ -1,0 +1,290 @@
+"""The opening handshake, both sides (RFC 6455 §4)."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Sequence
+from hashlib import sha1
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..errors import HandshakeRefused, LocalProtocolError, UpgradeRefused
+from .http import HeaderPairs, Headers, Request, Response, is_token
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What is appended to the key before hashing (RFC 6455 §1.3)."""
+
+VERSION = "13"
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(?::(\d{1,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+Origins: TypeAlias = str | Collection[str | None]
+"""Which Origins may connect: "same" (that of the Host header, or none), "any", or a list of them,
+in which None stands for a request without Origin."""
+
+
+def accept_key(key: str) -> str:
+    """The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key (RFC 6455 §4.2.2)."""
+    return b64encode(sha1(key.encode("ascii") + GUID, usedforsecurity=False).digest()).decode()
+
+
+# -- server -----------------------------------------------------------------------------------
+
+
+def is_upgrade(headers: Headers) -> bool:
+    """Whether a request means to be an opening handshake, be it a good one or not."""
+    return (
+        "Sec-WebSocket-Key" in headers
+        or "Sec-WebSocket-Version" in headers
+        or _has_token(headers, "Upgrade", "websocket")
+    )
+
+
+def check_request(request: Request, headers: Headers) -> str:
+    """Check an opening handshake by RFC 6455 §4.2.1; returns its key, or raises UpgradeRefused."""
+    if request.method != "GET":
+        raise _refused(
+            405, f"an opening handshake is a GET, not a {request.method}", [("Allow", "GET")]
+        )
+    if request.version != "1.1":
+        raise _refused(505, f"an opening handshake takes HTTP/1.1, not {request.version}")
+    check_host(headers)
+    if not _has_token(headers, "Upgrade", "websocket"):
+        raise _refused(400, "header Upgrade must name websocket")
+    if not _has_token(headers, "Connection", "upgrade"):
+        raise _refused(400, "header Connection must name Upgrade")
+    if "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0":
+        raise _refused(400, "an opening handshake has no body")
+    if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
+        raise _refused(
+            426, "header Sec-WebSocket-Version must be 13", [("Sec-WebSocket-Version", VERSION)]
+        )
+    keys = headers.get_all("Sec-WebSocket-Key")
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise _refused(400, "header Sec-WebSocket-Key must be 16 bytes in base64, once")
+    return keys[0]
+
+
+def check_host(headers: Headers) -> None:
+    """Exactly one Host that reads as one, or UpgradeRefused with 400 (RFC 9112 §3.2)."""
+    hosts = headers.get_all("Host")
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        raise _refused(400, "header Host must name one host")
+
+
+def check_origin(headers: Headers, origins: Origins) -> None:
+    """Refuse, with 403, an Origin that is not allowed (RFC 6455 §10.2).
+
+    Scheme, host and port are compared exactly, a default port being the same as none.
+    """
+    values = headers.get_all("Origin")
+    if origins == "any":
+        return
+    if origins == "same":
+        allowed = not values or (len(values) == 1 and _same_host(values[0], headers))
+    elif not values:
+        allowed = None in origins
+    else:
+        parsed = parse_origin(values[0])
+        allowed = len(values) == 1 and any(
+            origin is not None
+            and (origin == values[0] or (parsed is not None and parse_origin(origin) == parsed))
+            for origin in origins
+        )
+    if not allowed:
+        raise _refused(403, f"Origin {', '.join(values) or '(none)'} may not connect")
+
+
+def parse_origin(origin: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an Origin; None for what names no host, such as "null"."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.scheme or not parts.hostname or parts.path or parts.query or parts.username:
+        return None
+    return parts.scheme, parts.hostname, port or _DEFAULT_PORTS.get(parts.scheme, 0)
+
+
+def choose_subprotocol(headers: Headers, supported: Sequence[str]) -> str | None:
+    """The first of the server's subprotocols that the client offers (RFC 6455 §4.2.2)."""
+    offered = headers.tokens("Sec-WebSocket-Protocol")
+    if not all(map(is_token, offered)):
+        raise _refused(400, "header Sec-WebSocket-Protocol must be a list of tokens")
+    return next((name for name in supported if name in offered), None)
+
+
+def build_acceptance(key: str, subprotocol: str | None, headers: HeaderPairs = ()) -> bytes:
+    """The 101 that opens the connection (RFC 6455 §4.2.2)."""
+    lines = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept_key(key)),
+    ]
+    if subprotocol is not None:
+        lines.append(("Sec-WebSocket-Protocol", subprotocol))
+    more = Headers((*lines, *Headers(headers)))
+    return b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % more.to_bytes()
+
+
+def upgrade_required() -> Response:
+    """What a plain HTTP request gets when nothing else answers it (RFC 9110 §15.5.22)."""
+    return Response.refusal(
+        426,
+        "this server speaks WebSocket",
+        [("Upgrade", "websocket"), ("Connection", "Upgrade")],
+    )
+
+
+def _refused(status: int, why: str, headers: HeaderPairs = ()) -> UpgradeRefused:
+    return UpgradeRefused(Response.refusal(status, why, headers))
+
+
+def _has_token(headers: Headers, name: str, token: str) -> bool:
+    return any(member.lower() == token for member in headers.tokens(name))
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(b64decode(key.encode("ascii"), validate=True)) == 16
+    except ValueError:
+        return False
+
+
+def _same_host(origin: str, headers: Headers) -> bool:
+    parsed = parse_origin(origin)
+    if parsed is None:
+        return False
+    scheme, host, port = parsed
+    match = _HOST.fullmatch(headers.get("Host", "") or "")
+    if match is None:
+        return False
+    name = match[1].strip("[]").lower()
+    return name == host and int(match[2] or _DEFAULT_PORTS.get(scheme, 0)) == port
+
+
+# -- client -----------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Address:
+    """Where a ws or wss URL leads (RFC 6455 §3)."""
+
+    secure: bool
+    host: str
+    port: int
+    target: str
+    """Path and query, as the request line has them."""
+
+    @classmethod
+    def from_url(cls, url: str) -> Address:
+        """Read a URL; LocalProtocolError when it is not a WebSocket URL."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise LocalProtocolError(f"{url!r} is not a URL: {error}") from None
+        if parts.scheme not in ("ws", "wss"):
+            raise LocalProtocolError(f"{url!r} must begin with ws:// or wss://")
+        if not parts.hostname:
+            raise LocalProtocolError(f"{url!r} names no host")
+        if parts.fragment or "#" in url:
+            raise LocalProtocolError(f"{url!r} has a fragment, which a WebSocket URL may not have")
+        if parts.username is not None:
+            raise LocalProtocolError(
+                "the URL has user information; send it in an Authorization header"
+            )
+        target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+        if not target.isascii() or any(char <= " " or char == "\x7f" for char in target):
+            raise LocalProtocolError(f"the path {target!r} must be percent-encoded")
+        secure = parts.scheme == "wss"
+        default = _DEFAULT_PORTS[parts.scheme]
+        return cls(secure, parts.hostname, default if port is None else port, target)
+
+    @property
+    def host_header(self) -> str:
+        """The value of Host: without the port when it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = _DEFAULT_PORTS["wss" if self.secure else "ws"]
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+def build_request(
+    address: Address,
+    key: bytes,
+    *,
+    subprotocols: Sequence[str] = (),
+    origin: str | None = None,
+    headers: HeaderPairs = (),
+) -> bytes:
+    """The opening handshake of a client (RFC 6455 §4.1); `key` is 16 random bytes.
+
+    Raises LocalProtocolError for a subprotocol that is no token or comes twice, and for headers that
+    could not be sent.
+    """
+    if isinstance(subprotocols, str):
+        raise TypeError(f"subprotocols is a sequence of names, not the text {subprotocols!r}")
+    for name in subprotocols:
+        if not is_token(name):
+            raise LocalProtocolError(f"{name!r} is not a subprotocol: it must be a token")
+    if len(set(subprotocols)) != len(subprotocols):
+        raise LocalProtocolError(f"a subprotocol is offered twice in {list(subprotocols)}")
+    lines = [
+        ("Host", address.host_header),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", b64encode(key).decode()),
+        ("Sec-WebSocket-Version", VERSION),
+    ]
+    if subprotocols:
+        lines.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+    if origin is not None:
+        lines.append(("Origin", origin))
+    own = {name.lower() for name, _ in lines}
+    for name, value in Headers(headers):
+        if name.lower() in own and name.lower() != "host":
+            raise LocalProtocolError(f"header {name} is set by the handshake itself")
+        if name.lower() == "host":
+            lines[0] = (name, value)
+        else:
+            lines.append((name, value))
+    target = address.target.encode("ascii")
+    return b"GET %b HTTP/1.1\r\n%b\r\n" % (target, Headers(lines).to_bytes())
+
+
+def check_response(response: Response, key: bytes, subprotocols: Sequence[str]) -> str | None:
+    """Check a server's answer by RFC 6455 §4.1; returns the subprotocol it chose.
+
+    Raises HandshakeRefused when it is not a 101, or one that may not be believed.
+    """
+
+    def refuse(why: str) -> HandshakeRefused:
+        return HandshakeRefused(why, response)
+
+    headers = response.headers
+    if response.status != 101:
+        raise refuse(f"the server answered {response.status}: {response.text[:200]}")
+    if not _has_token(headers, "Upgrade", "websocket"):
+        raise refuse("the server's 101 does not upgrade to websocket")
+    if not _has_token(headers, "Connection", "upgrade"):
+        raise refuse("the server's 101 has no Connection: Upgrade")
+    expected = accept_key(b64encode(key).decode())
+    if headers.get_all("Sec-WebSocket-Accept") != [expected]:
+        raise refuse(
+            f"the server's Sec-WebSocket-Accept is {headers.get('Sec-WebSocket-Accept')!r}, "
+            f"not {expected!r}"
+        )
+    if headers.tokens("Sec-WebSocket-Extensions"):
+        raise refuse(
+            f"the server uses extensions that were not offered: "
+            f"{headers.get('Sec-WebSocket-Extensions')!r}"
+        )
+    chosen = headers.get_all("Sec-WebSocket-Protocol")
+    if chosen and (len(chosen) > 1 or chosen[0] not in subprotocols):
+        raise refuse(f"the server chose subprotocol {chosen}, offered were {list(subprotocols)}")
+    return chosen[0] if chosen else None

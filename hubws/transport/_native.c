@@ -1,0 +1,128 @@
+/* The three system calls of the plain socket path, without what a socket object adds to them.
+ *
+ * They never block (the descriptors are non-blocking), so they keep the interpreter lock: giving it
+ * up and taking it again costs more than the call. `_syscalls.py` is their specification.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum { EVENTS = 512, COPIED = 32768, SMALL = 2048, PARTS = 128 };
+
+/* receive_into(fd, buffer) -> bytes read, 0 at the end of the stream, -1 when it would block */
+static PyObject *receive_into(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    Py_buffer view;
+    ssize_t n;
+    (void)module;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "receive_into takes fd, buffer");
+        return NULL;
+    }
+    int fd = (int)PyLong_AsLong(args[0]);
+    if (PyErr_Occurred() || PyObject_GetBuffer(args[1], &view, PyBUF_WRITABLE) < 0)
+        return NULL;
+    do
+        n = recv(fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    PyBuffer_Release(&view);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromSsize_t(n);
+}
+
+/* send(fd, parts) -> bytes taken by the socket, fewer than all when it would block; parts is a list
+   of bytes. Small neighbours are copied together, large ones go into the vector as they are. */
+static PyObject *send_parts(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    char copies[COPIED];
+    struct iovec vector[PARTS];
+    Py_ssize_t count, at = 0, total = 0;
+    (void)module;
+    if (nargs != 2 || !PyList_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "send takes fd, list of bytes");
+        return NULL;
+    }
+    int fd = (int)PyLong_AsLong(args[0]);
+    if (PyErr_Occurred())
+        return NULL;
+    count = PyList_Size(args[1]);
+    while (at < count) {
+        size_t parts = 0, used = 0, offered = 0;
+        ssize_t n;
+        for (; at < count; at++) {
+            PyObject *part = PyList_GetItem(args[1], at);
+            if (!PyBytes_Check(part)) {
+                PyErr_Format(PyExc_TypeError, "every part is bytes, not %R", part);
+                return NULL;
+            }
+            char *bytes = PyBytes_AsString(part);
+            size_t size = (size_t)PyBytes_Size(part);
+            if (count > 1 && size <= SMALL) {
+                if (used + size > COPIED)
+                    break;
+                bytes = memcpy(copies + used, bytes, size);
+                used += size;
+            }
+            if (parts && (char *)vector[parts - 1].iov_base + vector[parts - 1].iov_len == bytes) {
+                vector[parts - 1].iov_len += size;
+            } else if (parts < PARTS) {
+                vector[parts].iov_base = bytes;
+                vector[parts++].iov_len = size;
+            } else {
+                break;
+            }
+            offered += size;
+        }
+        struct msghdr message = {.msg_iov = vector, .msg_iovlen = parts};
+        do
+            n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        total += n < 0 ? 0 : n;
+        if (n < (ssize_t)offered)
+            break;
+    }
+    return PyLong_FromSsize_t(total);
+}
+
+/* ready(epoll) -> the descriptors that can be read now, without waiting */
+static PyObject *ready(PyObject *module, PyObject *epoll) {
+    struct epoll_event events[EVENTS];
+    int n, fd = PyObject_AsFileDescriptor(epoll);
+    (void)module;
+    if (fd < 0)
+        return NULL;
+    do
+        n = epoll_wait(fd, events, EVENTS, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *list = PyList_New(n);
+    for (int i = 0; list && i < n; i++) {
+        PyObject *number = PyLong_FromLong(events[i].data.fd);
+        if (!number || PyList_SetItem(list, i, number) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+#define FAST(name, function) {name, (PyCFunction)(void (*)(void))function, METH_FASTCALL, NULL}
+static PyMethodDef functions[] = {FAST("receive_into", receive_into),
+                                  FAST("send", send_parts),
+                                  {"ready", ready, METH_O, NULL},
+                                  {NULL, NULL, 0, NULL}};
+
+static PyModuleDef_Slot slots[] = {
+#if defined(Py_GIL_DISABLED)
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "hubws.transport._native", NULL, 0, functions, slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,55 @@
+"""What a transport is to a connection, and a connection to a transport."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+Payload: TypeAlias = bytes | bytearray | memoryview
+
+SocketAddress: TypeAlias = object
+"""What the socket module calls an address: a tuple for IP, a path for Unix sockets."""
+
+
+class Receiver(Protocol):
+    """Who gets the bytes. Both methods are synchronous and must not raise."""
+
+    def on_bytes(self, buffer: Payload, end: int) -> None:
+        """Take buffer[:end], which is valid during this call only."""
+
+    def on_end(self, error: Exception | None) -> None:
+        """No more will come: the peer ended the stream, or it broke with an error."""
+
+
+class Transport(Protocol):
+    """A byte stream that is read by pushing and written by offering."""
+
+    receiver: Receiver | None
+    """Who gets the bytes; can be exchanged at any time."""
+
+    remote: SocketAddress
+    local: SocketAddress
+
+    def start(self) -> None:
+        """Begin to read."""
+
+    def pause(self) -> None:
+        """Stop reading, so that the peer is held back by its own network stack."""
+
+    def resume(self) -> None:
+        """Go on reading."""
+
+    def send_nowait(self, parts: list[bytes]) -> int:
+        """Take what can be taken now, in order; returns how many bytes (0: none)."""
+
+    async def send(self, parts: list[bytes]) -> int:
+        """Wait until some can be taken; returns how many bytes. For one task at a time.
+
+        Cancelling it may leave the stream in the middle of the parts: close it then. Raises OSError
+        when the stream is broken.
+        """
+
+    def end_output(self) -> bool:
+        """Tell the peer that nothing more will come; False where the stream can't."""
+
+    def close(self) -> None:
+        """Let go of everything at once. Can be called again."""

@@ -1,0 +1,153 @@
+"""One task per trio run that watches every plain socket, and flushes whoever has something to send.
+
+`trio.lowlevel.wait_readable` arms epoll and reschedules a task for each message (68,000 messages a
+second); here every socket stays registered in one epoll descriptor, that descriptor is what the task
+waits for, and each ready socket is served by a plain call.
+
+A turn is one pass over the ready sockets. Whoever has something to send marks itself; it is flushed
+once, at the end of the turn (or, outside of one, by a task that runs once after all that are
+runnable now), so that many messages become one system call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import trio
+
+from .syscalls import HAS_EPOLL, ready
+
+BUFFER = 256 * 1024
+"""The most that is read from a socket at once, in bytes."""
+
+SLICE = 256
+"""How many are flushed before other tasks get a chance: about a millisecond of system calls."""
+
+logger = logging.getLogger("hubws")
+
+
+class Flushable(Protocol):
+    """Who can have something to send."""
+
+    def flush(self) -> None:
+        """Send it, or see to it that it will be sent. Must not raise."""
+
+
+class Poller:
+    """Readiness and flushing for one trio run; `current_poller` returns the run's own.
+
+    Attributes: `buffer`, the one buffer all sockets are read into, in use during a call only.
+    """
+
+    __slots__ = ("_dirty", "_epoll", "_flusher", "_in_turn", "_watched", "buffer")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll() if HAS_EPOLL else None
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._dirty: list[Flushable] = []
+        self._in_turn = False
+        self._flusher: trio.lowlevel.Task | None = None  # while it is parked
+        self.buffer = bytearray(BUFFER)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """Call on_readable whenever the descriptor can be read, until `forget`."""
+        assert self._epoll is not None
+        self._epoll.register(fd, select.EPOLLIN)
+        self._watched[fd] = on_readable
+
+    def forget(self, fd: int) -> None:
+        """Stop watching a descriptor, before it is closed. Can be called again."""
+        if self._watched.pop(fd, None) is not None:
+            assert self._epoll is not None
+            self._epoll.unregister(fd)
+
+    async def run(self) -> None:
+        """Serve ready sockets until cancelled."""
+        epoll, watched, dirty = self._epoll, self._watched, self._dirty
+        if epoll is None:
+            return
+        try:
+            while True:
+                fds = ready(epoll)
+                if not fds:
+                    await trio.lowlevel.wait_readable(epoll.fileno())
+                    continue
+                self._in_turn = True
+                for fd in fds:
+                    on_readable = watched.get(fd)
+                    if on_readable is None:
+                        continue  # forgotten by one that was served before it
+                    try:
+                        on_readable()
+                    except Exception:
+                        logger.exception("a receiver raised; its socket is not read any more")
+                        self.forget(fd)
+                    if len(dirty) == 1:
+                        dirty.pop().flush()  # an answer to what was just read goes out at once
+                self._in_turn = False
+                await self._flush()
+                await trio.lowlevel.checkpoint()
+        finally:
+            watched.clear()
+            epoll.close()
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def mark(self, flushable: Flushable) -> None:
+        """See that `flush` is called once, soon. The caller takes care not to mark twice."""
+        self._dirty.append(flushable)
+        if self._flusher is not None and not self._in_turn:
+            trio.lowlevel.reschedule(self._flusher)
+            self._flusher = None
+
+    async def flush_forever(self) -> None:
+        """Flush what tasks have marked, once they have had their turn, until cancelled."""
+
+        def unpark(_: object) -> trio.lowlevel.Abort:
+            self._flusher = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        while True:
+            await self._flush()
+            self._flusher = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(unpark)
+
+    async def _flush(self) -> None:
+        dirty = self._dirty
+        while dirty:
+            some = dirty[:SLICE]
+            del dirty[:SLICE]
+            for flushable in some:
+                flushable.flush()
+            if dirty:
+                await trio.lowlevel.checkpoint()
+
+
+_poller: trio.lowlevel.RunVar[Poller] = trio.lowlevel.RunVar("hubws poller")
+
+
+def current_poller() -> Poller:
+    """The poller of this trio run; its tasks are started on first use."""
+    try:
+        return _poller.get()
+    except LookupError:
+        poller = Poller()
+        _poller.set(poller)
+        trio.lowlevel.spawn_system_task(poller.run, name="hubws poller")
+        trio.lowlevel.spawn_system_task(poller.flush_forever, name="hubws flusher")
+        return poller
+
+
+@contextlib.contextmanager
+def closing_quietly() -> Iterator[None]:
+    """Ignore what a descriptor may say while it is being closed."""
+    try:
+        yield
+    except OSError:
+        pass

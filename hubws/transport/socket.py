@@ -1,0 +1,99 @@
+"""Plain sockets, driven by the shared poller."""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+from .abc import Receiver, SocketAddress
+from .poller import Poller, closing_quietly
+from .syscalls import receive_into, send
+
+
+class SocketTransport:
+    """A connected, non-blocking stream socket (TCP or Unix)."""
+
+    __slots__ = (
+        "__weakref__", "_fd", "_poller", "_reading", "_socket", "_waiting", "local", "receiver",
+        "remote",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, poller: Poller, remote: SocketAddress) -> None:
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._poller = poller
+        self._reading = False
+        self._waiting = False
+        self.receiver: Receiver | None = None
+        self.remote = remote
+        self.local: SocketAddress = sock.getsockname()
+
+    @classmethod
+    def from_stream(
+        cls, stream: trio.SocketStream, poller: Poller, remote: SocketAddress
+    ) -> SocketTransport:
+        """Take over the socket of a stream, which can't be used any more."""
+        sock = stream.socket
+        plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        plain.setblocking(False)
+        return cls(plain, poller, remote)
+
+    def start(self) -> None:
+        self.resume()
+
+    def pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._poller.forget(self._fd)
+
+    def resume(self) -> None:
+        if not self._reading and self._fd >= 0:
+            self._reading = True
+            self._poller.watch(self._fd, self._on_readable)
+
+    def _on_readable(self) -> None:
+        buffer = self._poller.buffer
+        receiver = self.receiver
+        assert receiver is not None
+        try:
+            n = receive_into(self._fd, buffer)
+        except OSError as error:
+            self.pause()
+            receiver.on_end(error)
+            return
+        if n > 0:
+            receiver.on_bytes(buffer, n)
+        elif n == 0:
+            self.pause()
+            receiver.on_end(None)
+
+    def send_nowait(self, parts: list[bytes]) -> int:
+        return send(self._fd, parts)
+
+    async def send(self, parts: list[bytes]) -> int:
+        while not (n := send(self._fd, parts)):
+            self._waiting = True
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+            except trio.ClosedResourceError:
+                raise OSError("the socket was closed") from None
+            finally:
+                self._waiting = False
+        return n
+
+    def end_output(self) -> bool:
+        if self._fd >= 0:
+            with closing_quietly():
+                self._socket.shutdown(socket.SHUT_WR)
+        return True
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self.pause()
+            if self._waiting:
+                trio.lowlevel.notify_closing(self._socket)
+            self._fd = -1
+            self.receiver = None
+            with closing_quietly():
+                self._socket.close()

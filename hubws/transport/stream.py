@@ -1,0 +1,109 @@
+"""Any `trio.abc.Stream`: TLS, memory pipes, and plain sockets where there is no epoll."""
+
+from __future__ import annotations
+
+import trio
+
+from .abc import Receiver, SocketAddress
+
+CHUNK = 64 * 1024
+"""How much is read or written at once, in bytes."""
+
+GOODBYE = 1.0
+"""How long a stream may take to close in its own way (TLS says close_notify), in seconds."""
+
+
+class StreamTransport:
+    """A stream read by a task of its own, which ends when the stream does or is closed."""
+
+    __slots__ = ("_closed", "_reading", "_resumed", "_scope", "_stream", "local", "receiver", "remote")
+
+    def __init__(
+        self, stream: trio.abc.Stream, remote: SocketAddress = None, local: SocketAddress = None
+    ) -> None:
+        self._stream = stream
+        self._scope = trio.CancelScope()
+        self._closed = False
+        self._reading = False  # whether the task is there to close the stream
+        self._resumed: trio.Event | None = None  # while paused
+        self.receiver: Receiver | None = None
+        self.remote = remote
+        self.local = local
+
+    def start(self) -> None:
+        """Begin to read; does nothing when it has begun."""
+        if self._reading:
+            return
+        self._reading = True
+        trio.lowlevel.spawn_system_task(self._read, name="hubws reader")
+
+    async def _read(self) -> None:
+        error: Exception | None = None
+        try:
+            with self._scope:
+                while True:
+                    if self._resumed is not None:
+                        await self._resumed.wait()
+                    data = await self._stream.receive_some(CHUNK)
+                    if not data:
+                        break
+                    if self.receiver is not None:
+                        self.receiver.on_bytes(data, len(data))
+        except Exception as broken:
+            error = broken
+        self._reading = False
+        if self._closed:
+            await self._say_goodbye()
+        elif self.receiver is not None:
+            self.receiver.on_end(error)
+
+    def pause(self) -> None:
+        """Stop reading after what is under way."""
+        if self._resumed is None:
+            self._resumed = trio.Event()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
+
+    def send_nowait(self, parts: list[bytes]) -> int:
+        """Nothing: a stream can only be written by waiting."""
+        return 0
+
+    async def send(self, parts: list[bytes]) -> int:
+        """Write a chunk and return its size; OSError when the stream is broken."""
+        some, size = [], 0
+        for part in parts:
+            some.append(part)
+            size += len(part)
+            if size >= CHUNK:
+                break
+        data = b"".join(some)[:CHUNK]
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise OSError("the stream is broken") from error
+        return len(data)
+
+    def end_output(self) -> bool:
+        """Do nothing: TLS can't say so without closing."""
+        return False
+
+    def close(self) -> None:
+        """Have the stream closed: in its own way, if that is quick."""
+        if not self._closed:
+            self._closed = True
+            self.receiver = None
+            if self._reading:
+                self._scope.cancel()
+            else:
+                trio.lowlevel.spawn_system_task(self._say_goodbye, name="hubws goodbye")
+
+    async def _say_goodbye(self) -> None:
+        try:
+            with trio.move_on_after(GOODBYE):
+                await self._stream.aclose()
+        except Exception:  # noqa: BLE001 - it is closed, whatever it says
+            pass
