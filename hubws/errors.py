@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .protocol.handshake import Response
+    from .protocol.http import Response
     from .protocol.state import Closure
 
 

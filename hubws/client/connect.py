@@ -59,11 +59,9 @@ async def connect(
 
     """
     address = Address.from_url(url)
-    checked = Settings(**settings)  # type: ignore[arg-type]  # the converters take None too
+    checked = Settings(**settings)
     key = os.urandom(16)
-    request = build_request(
-        address, key, subprotocols=subprotocols, origin=origin, headers=headers
-    )
+    request = build_request(address, key, subprotocols=subprotocols, origin=origin, headers=headers)
     with trio.move_on_after(timeout) as scope:
         opened = await _dial(address, stream, ssl_context)
         try:

@@ -1,0 +1,1 @@
+"""One peer: its inbox, its outbox, its pings, its end."""

@@ -115,12 +115,43 @@ class Connection:
     """
 
     __slots__ = (
-        "__weakref__", "_attributes", "_callbacks", "_close_timer", "_dispatching", "_encode",
-        "_end_callbacks", "_ended", "_ended_event", "_endpoint", "_error", "_hang_up", "_inbox",
-        "_is_client", "_keepalive", "_last_pong", "_marked", "_on_message", "_outbox", "_paused",
-        "_pings", "_pong_callbacks", "_poller", "_received", "_sent", "_transport", "_turns",
-        "_undelivered", "_writer", "_writing", "id", "local", "remote", "request", "response",
-        "settings", "subprotocol",
+        "__weakref__",
+        "_attributes",
+        "_callbacks",
+        "_close_timer",
+        "_dispatching",
+        "_encode",
+        "_end_callbacks",
+        "_ended",
+        "_ended_event",
+        "_endpoint",
+        "_error",
+        "_hang_up",
+        "_inbox",
+        "_is_client",
+        "_keepalive",
+        "_last_pong",
+        "_marked",
+        "_on_message",
+        "_outbox",
+        "_paused",
+        "_pings",
+        "_poller",
+        "_pong_callbacks",
+        "_received",
+        "_sent",
+        "_transport",
+        "_turns",
+        "_undelivered",
+        "_writer",
+        "_writing",
+        "id",
+        "local",
+        "remote",
+        "request",
+        "response",
+        "settings",
+        "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -214,9 +245,7 @@ class Connection:
         endpoint = self._endpoint
         if endpoint.state is State.OPEN and self._error is None:
             return None
-        return Closure(
-            endpoint.close_received, endpoint.close_sent, self._error, self._undelivered
-        )
+        return Closure(endpoint.close_received, endpoint.close_sent, self._error, self._undelivered)
 
     @property
     def close_code(self) -> int | None:
@@ -295,7 +324,7 @@ class Connection:
             try:
                 for message in events:
                     on_message(self, message)  # type: ignore[arg-type]  # only_messages says so
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - logged there
                 self._callback_failed(error)
             self._dispatching = None
         elif events:
@@ -348,7 +377,7 @@ class Connection:
             return None
         try:
             return callback(self, *args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged there
             self._callback_failed(error)
             return None
 

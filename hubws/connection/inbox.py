@@ -21,7 +21,15 @@ class Inbox:
 
     """
 
-    __slots__ = ("_arrived", "_limit_bytes", "_limit_messages", "_size", "_waiting", "batch", "turns")
+    __slots__ = (
+        "_arrived",
+        "_limit_bytes",
+        "_limit_messages",
+        "_size",
+        "_waiting",
+        "batch",
+        "turns",
+    )
 
     def __init__(self, limit_messages: int, limit_bytes: int) -> None:
         self._limit_messages = limit_messages
@@ -76,6 +84,3 @@ class Inbox:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
         self.turns = TURN
-
-
-

@@ -26,7 +26,7 @@ class Keepalive:
         self._interval = interval
         self._timeout = timeout
         self._awaited: bytes | None = None  # payload of the ping in flight
-        self._timer = current_timers().call_later(interval, self._ping)
+        self._timer: Timer = current_timers().call_later(interval, self._ping)
 
     def _ping(self) -> None:
         try:
@@ -39,7 +39,7 @@ class Keepalive:
     def _wait(self, seconds: float) -> None:
         self._timer.cancel()
         callback = self._ping if self._awaited is None else self._expire
-        self._timer: Timer = current_timers().call_later(seconds, callback)
+        self._timer = current_timers().call_later(seconds, callback)
 
     def on_pong(self, payload: bytes) -> None:
         """Take note of a pong."""

@@ -10,7 +10,7 @@ what gives way.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from enum import Enum
+from enum import Enum, StrEnum
 
 import attrs
 import outcome
@@ -23,7 +23,7 @@ PIECE = 256 * 1024
 """A frame that the socket took in part is kept in pieces of this size, in bytes."""
 
 
-class Policy(str, Enum):
+class Policy(StrEnum):
     """What happens when an outbox is full."""
 
     BLOCK = "block"
@@ -88,8 +88,8 @@ class Outbox:
     """
 
     __slots__ = (
-        "_begun", "_begun_is_data", "_last", "_limit_bytes", "_limit_messages", "_urgent", "_waiting", "counters", "frames",
-        "room",
+        "_begun", "_begun_is_data", "_last", "_limit_bytes", "_limit_messages", "_urgent",
+        "_waiting", "counters", "frames", "room",
     )  # fmt: skip
 
     def __init__(self, limit_messages: int, limit_bytes: int) -> None:

@@ -97,9 +97,7 @@ class PingTracker:
         if payload in self._in_flight:
             raise ValueError(f"a ping with the payload {payload!r} is in flight already")
         if len(self._in_flight) >= MAX_IN_FLIGHT:
-            oldest = next(
-                (ping for ping in self._in_flight.values() if ping.task is None), None
-            )
+            oldest = next((ping for ping in self._in_flight.values() if ping.task is None), None)
             if oldest is None:
                 raise trio.WouldBlock(f"{MAX_IN_FLIGHT} pings are in flight and awaited")
             self.give_up(oldest)
@@ -204,6 +202,3 @@ class PingTracker:
             queue_delay=self._queue_delay,
             window=window,
         )
-
-
-

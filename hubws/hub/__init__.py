@@ -1,0 +1,1 @@
+"""Many peers: membership, topics, broadcast."""

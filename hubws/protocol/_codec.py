@@ -21,7 +21,12 @@ BINARY = 0x82
 
 
 def decode(
-    buffer: Payload, start: int, end: int, masked: bool, max_size: int, /  # noqa: FBT001 - a twin of C
+    buffer: Payload,
+    start: int,
+    end: int,
+    masked: bool,  # noqa: FBT001 - a twin of C
+    max_size: int,
+    /,
 ) -> tuple[list[str | bytes], int]:
     """Take whole messages off buffer[start:end].
 
@@ -108,7 +113,7 @@ def mask(
 
     Without a key it is a copy. Raises ValueError for a key that is not 4 bytes.
     """
-    if key is not None and (not isinstance(key, bytes) or len(key) != 4):
+    if key is not None and not (type(key) is bytes and len(key) == 4):
         raise ValueError(f"a masking key is 4 bytes or None, not {key!r}")
     view = memoryview(data)  # type: ignore[arg-type]  # a buffer, whatever its container
     if not 0 <= start <= end <= view.nbytes:

@@ -1,4 +1,4 @@
-from collections.abc import Buffer
+from typing_extensions import Buffer
 
 def decode(
     buffer: Buffer, start: int, end: int, masked: bool, max_size: int, /

@@ -230,9 +230,7 @@ class Endpoint:
         self._frame = header
         self._frame_done = 0
 
-    def _receive_payload(
-        self, events: list[Event], buffer: Payload, start: int, end: int
-    ) -> int:
+    def _receive_payload(self, events: list[Event], buffer: Payload, start: int, end: int) -> int:
         """Take what is here of the payload of the frame under way; returns where it stops."""
         header, message = self._frame, self._message
         assert header is not None

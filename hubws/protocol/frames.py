@@ -191,9 +191,7 @@ def parse_close(payload: Payload) -> tuple[int, str]:
     try:
         return code, str(payload[2:], "utf-8")
     except UnicodeDecodeError:
-        raise RemoteProtocolError(
-            "a close reason is not UTF-8", CloseCode.INVALID_DATA
-        ) from None
+        raise RemoteProtocolError("a close reason is not UTF-8", CloseCode.INVALID_DATA) from None
 
 
 def build_close(code: int | None, reason: str = "") -> bytes:
@@ -206,7 +204,7 @@ def build_close(code: int | None, reason: str = "") -> bytes:
         if reason:
             raise LocalProtocolError(f"the close reason {reason!r} needs a close code")
         return b""
-    if not isinstance(code, int) or not is_close_code(code):
+    if not is_close_code(code):
         raise LocalProtocolError(
             f"close code {code!r} may not be sent; use 1000-1003, 1007-1014 or 3000-4999"
         )
@@ -237,9 +235,10 @@ def surrogate_error(error: UnicodeEncodeError, what: str) -> LocalProtocolError:
 
 def check_control_payload(payload: Payload, what: str) -> bytes:
     """The payload of a ping or pong to send; LocalProtocolError when it is over 125 bytes."""
-    if isinstance(payload, str) or not isinstance(payload, bytes | bytearray | memoryview):
-        raise TypeError(f"the payload of a {what} is bytes-like, not {payload!r}")
-    content = bytes(payload)
+    try:
+        content = bytes(memoryview(payload))
+    except TypeError:
+        raise TypeError(f"the payload of a {what} is bytes-like, not {payload!r}") from None
     if len(content) > MAX_CONTROL_PAYLOAD:
         raise LocalProtocolError(
             f"the payload of a {what} has at most {MAX_CONTROL_PAYLOAD} bytes, not {len(content)}"
@@ -248,7 +247,7 @@ def check_control_payload(payload: Payload, what: str) -> bytes:
 
 
 def _as_mask_key(value: bytes | None) -> bytes | None:
-    if value is not None and (not isinstance(value, bytes) or len(value) != 4):
+    if value is not None and not (type(value) is bytes and len(value) == 4):
         raise LocalProtocolError(f"a masking key is 4 bytes or None, not {value!r}")
     return value
 

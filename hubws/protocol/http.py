@@ -243,14 +243,10 @@ class RequestReader(_HeaderReader):
                 ) from None
         self._received += some[:used]
         if len(self.lines) > MAX_HEADERS:
-            raise UpgradeRefused(
-                Response.refusal(431, f"over {MAX_HEADERS} header lines")
-            )
+            raise UpgradeRefused(Response.refusal(431, f"over {MAX_HEADERS} header lines"))
         if not self._complete:
             if used == room:
-                raise UpgradeRefused(
-                    Response.refusal(431, f"the head has over {MAX_HEAD} bytes")
-                )
+                raise UpgradeRefused(Response.refusal(431, f"the head has over {MAX_HEAD} bytes"))
             return None
         self.rest = data[used:]
         return Request(

@@ -59,7 +59,9 @@ class Incoming:
 
     __slots__ = ("_poller", "_reader", "_server", "_timer", "_transport")
 
-    def __init__(self, server: Server, transport: Transport, poller: Poller, deadline: float) -> None:
+    def __init__(
+        self, server: Server, transport: Transport, poller: Poller, deadline: float
+    ) -> None:
         self._server = server
         self._transport = transport
         self._poller = poller

@@ -325,11 +325,14 @@ async def serve(
     Raises OSError when it can't listen, TypeError or ValueError for arguments that make no sense.
 
     """
+    function: Handler | None = None
     if isinstance(handler, Callbacks):
         if callbacks is not NO_CALLBACKS:
             raise TypeError("Callbacks were given twice, as handler and as callbacks")
-        handler, callbacks = None, handler  # type: ignore[assignment]
-    elif not callable(handler):
+        callbacks = handler
+    elif callable(handler):
+        function = handler
+    else:
         raise TypeError(f"handler is an async function or Callbacks, not {handler!r}")
     if isinstance(subprotocols, str) or not all(map(is_token, subprotocols)):
         raise ValueError(f"subprotocols is a sequence of tokens, not {subprotocols!r}")
@@ -337,9 +340,9 @@ async def serve(
         raise TypeError("serve needs a port, listeners or unix_path to listen on")
     Headers(headers).to_bytes()
     service = Service(
-        handler=handler,
+        handler=function,
         callbacks=callbacks,
-        settings=Settings(**settings),  # type: ignore[arg-type]  # the converters take None too
+        settings=Settings(**settings),
         subprotocols=subprotocols,
         origins=origins,
         headers=headers,
@@ -401,9 +404,7 @@ async def _hold_nursery(stop: trio.Event, task_status: trio.TaskStatus[trio.Nurs
             await stop.wait()
 
 
-async def _open_unix_listener(
-    path: str | os.PathLike[str], backlog: int
-) -> trio.SocketListener:
+async def _open_unix_listener(path: str | os.PathLike[str], backlog: int) -> trio.SocketListener:
     sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         await sock.bind(os.fspath(path))

@@ -1,0 +1,1 @@
+"""Moving bytes on trio: plain sockets by a shared poller, everything else by a task."""

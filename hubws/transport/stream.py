@@ -16,7 +16,16 @@ GOODBYE = 1.0
 class StreamTransport:
     """A stream read by a task of its own, which ends when the stream does or is closed."""
 
-    __slots__ = ("_closed", "_reading", "_resumed", "_scope", "_stream", "local", "receiver", "remote")
+    __slots__ = (
+        "_closed",
+        "_reading",
+        "_resumed",
+        "_scope",
+        "_stream",
+        "local",
+        "receiver",
+        "remote",
+    )
 
     def __init__(
         self, stream: trio.abc.Stream, remote: SocketAddress = None, local: SocketAddress = None
@@ -49,7 +58,7 @@ class StreamTransport:
                         break
                     if self.receiver is not None:
                         self.receiver.on_bytes(data, len(data))
-        except Exception as broken:
+        except Exception as broken:  # noqa: BLE001 - handed on
             error = broken
         self._reading = False
         if self._closed:

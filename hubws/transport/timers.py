@@ -49,8 +49,7 @@ class Timers:
         timer = Timer(callback, self)
         when = trio.current_time() + seconds
         heapq.heappush(self._heap, (when, next(self._order), timer))
-        if when < self._scope.deadline:
-            self._scope.deadline = when
+        self._scope.deadline = min(self._scope.deadline, when)
         return timer
 
     def count_cancelled(self) -> None:
