@@ -31,11 +31,11 @@ from ..protocol.frames import (
 from ..protocol.state import Close, Closure, State
 from ..transport.abc import SocketAddress, Transport
 from ..transport.poller import Poller
-from ..transport.timers import Timer, current_timers
+from ..transport.timers import Timer
 from .callbacks import NO_CALLBACKS, Callbacks, PongCallback
-from .inbox import Inbox
+from .inbox import TURN, Inbox
 from .keepalive import Keepalive
-from .outbox import Droppable, Outbox, Policy, Put
+from .outbox import QUEUED, Droppable, Outbox, Policy, Put
 from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
 from .settings import Settings
 
@@ -106,7 +106,7 @@ class Connection:
 
     Attributes:
         id: a number that no other connection of this process has.
-        remote, local: the addresses, as the socket module gives them; None for a memory stream.
+        remote: the peer's address, as the socket module gives it; None for a memory stream.
         request: the opening handshake's request (server) or None.
         response: the opening handshake's response (client) or None.
         subprotocol: what was agreed on, or None.
@@ -146,7 +146,7 @@ class Connection:
         "_writer",
         "_writing",
         "id",
-        "local",
+
         "remote",
         "request",
         "response",
@@ -168,7 +168,6 @@ class Connection:
     ) -> None:
         self.id = next(_ids)
         self.remote: SocketAddress = transport.remote
-        self.local: SocketAddress = transport.local
         self.request = request
         self.response = response
         self.subprotocol = subprotocol
@@ -226,6 +225,11 @@ class Connection:
     def is_client(self) -> bool:
         """Whether this side opened the connection."""
         return self._is_client
+
+    @property
+    def local(self) -> SocketAddress:
+        """This side's address, None once the connection has ended and for a memory stream."""
+        return self._transport.local
 
     @property
     def path(self) -> str:
@@ -296,7 +300,7 @@ class Connection:
         settings = self.settings
         if settings.keepalive_interval < math.inf:
             self._keepalive = Keepalive(
-                self, settings.keepalive_interval, settings.keepalive_timeout
+                self, self._poller.timers, settings.keepalive_interval, settings.keepalive_timeout
             )
         self._transport.receiver = self
         self._call(self._callbacks.on_open)
@@ -336,7 +340,8 @@ class Connection:
 
     def _put(self, messages: list[Any], size: int) -> None:
         if self._inbox is None:
-            self._inbox = Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
+            self._inbox = self._new_inbox()
+        self._poller.has_woken = True
         if self._inbox.put(messages, size) and self._endpoint.close_sent is None:
             self._paused = True
             self._transport.pause()
@@ -462,22 +467,27 @@ class Connection:
         """
         if self._on_message is not None:
             raise RuntimeError("messages of this connection go to its on_message callback")
-        if self._inbox is None:
-            self._inbox = Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
         inbox = self._inbox
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if inbox.turns <= 0:
-            await trio.lowlevel.checkpoint()
-            inbox.turns = 64
-        inbox.turns -= 1
+        if inbox is None:
+            inbox = self._inbox = self._new_inbox()
+        if inbox.batch:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if inbox.turns <= 0:
+                inbox.turns = TURN
+                await trio.lowlevel.checkpoint()
         while not inbox.batch and not inbox.refill():
             if self._paused:
                 self._paused = False
                 self._transport.resume()
             if self._ended or self._endpoint.is_over:
+                await trio.lowlevel.checkpoint()
                 raise ConnectionClosed(self._closed())
             await inbox.wait()
+        inbox.turns -= 1
         return inbox.batch.pop()
+
+    def _new_inbox(self) -> Inbox:
+        return Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
 
     def _closed(self) -> Closure:
         closure = self.closure
@@ -497,7 +507,7 @@ class Connection:
             frame = self._encode(message)
         except UnicodeEncodeError as error:
             raise surrogate_error(error, "a text message") from None
-        if self._outbox.put(frame) is Put.FULL and self._put_full(frame) is Put.FULL:
+        if not self._outbox.put(frame) and not self._put_full(frame):
             raise trio.WouldBlock(
                 f"the outbox is full with {self._outbox.queued_messages} messages "
                 f"of {self._outbox.queued_bytes} bytes in all"
@@ -521,33 +531,32 @@ class Connection:
         except UnicodeEncodeError as error:
             raise surrogate_error(error, "a text message") from None
         outbox = self._outbox
-        if outbox.has_waiting or (
-            outbox.put(frame) is Put.FULL and self._put_full(frame) is Put.FULL
-        ):
+        if outbox.has_waiting or not (outbox.put(frame) or self._put_full(frame)):
             await outbox.wait_put(frame)
             return
         self._mark()
         self._turns -= 1
         if self._turns < 0:
-            self._turns = 64
+            self._turns = TURN
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def _put_full(self, frame: bytes) -> Put:
-        """Find room for a frame, or apply the policy; raises ConnectionClosed when it is too late."""
+    def _put_full(self, frame: bytes) -> bool:
+        """Find room for a frame, or apply the policy; False when it is up to the caller to wait.
+
+        Raises ConnectionClosed when it is too late for any frame.
+        """
         if self._ended or self._endpoint.state is not State.OPEN:
             raise ConnectionClosed(self._closed())
-        outbox = self._outbox
         if not self._writing:
             self.flush()  # a sender that doesn't let others run has filled it
-            if outbox.put(frame) is Put.QUEUED:
-                return Put.QUEUED
+            if self._outbox.put(frame):
+                return True
         policy = self.settings.policy
         if policy is Policy.BLOCK:
-            return Put.FULL
-        put = self._offer(Droppable.make(frame, policy))
-        if put is Put.DISCONNECTED:
+            return False
+        if self._offer(Droppable.make(frame, policy)) is Put.DISCONNECTED:
             raise ConnectionClosed(self._closed())
-        return put
+        return True
 
     def encode(self, message: str | Payload) -> bytes:
         """Frame a message for this connection, to be given to `offer`. Raises as `send_nowait`."""
@@ -562,8 +571,8 @@ class Connection:
         For the hub. Returns QUEUED, DROPPED when it was left out or threw out another, DISCONNECTED
         when the connection was closed for being too slow, CLOSED when it was ending already.
         """
-        put = self._outbox.put(frame)
-        if put is not Put.QUEUED:
+        put = QUEUED
+        if not self._outbox.put(frame):
             if self._ended or self._endpoint.state is not State.OPEN:
                 return Put.CLOSED
             if not self._writing:
@@ -588,7 +597,7 @@ class Connection:
         has no masking key is given one. Raises as `send_nowait`.
         """
         encoded = self._endpoint.encode_crafted(frame)
-        if self._outbox.put(encoded) is Put.FULL and self._put_full(encoded) is Put.FULL:
+        if not self._outbox.put(encoded) and not self._put_full(encoded):
             raise trio.WouldBlock("the outbox is full")
         self._mark()
 
@@ -807,7 +816,7 @@ class Connection:
         if self._close_timer is not None:
             self._close_timer.cancel()
         if seconds < math.inf:
-            self._close_timer = current_timers().call_later(seconds, self._close_expired)
+            self._close_timer = self._poller.timers.call_later(seconds, self._close_expired)
 
     def _close_expired(self) -> None:
         self._end(None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..protocol.frames import CloseCode
-from ..transport.timers import Timer, current_timers
+from ..transport.timers import Timer, Timers
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -19,14 +19,17 @@ class Keepalive:
     A peer that is held back because this side reads nothing can't be heard; it is given more time.
     """
 
-    __slots__ = ("_awaited", "_connection", "_interval", "_timeout", "_timer")
+    __slots__ = ("_awaited", "_connection", "_interval", "_timeout", "_timer", "_timers")
 
-    def __init__(self, connection: Connection, interval: float, timeout: float) -> None:
+    def __init__(
+        self, connection: Connection, timers: Timers, interval: float, timeout: float
+    ) -> None:
         self._connection = connection
+        self._timers = timers
         self._interval = interval
         self._timeout = timeout
         self._awaited: bytes | None = None  # payload of the ping in flight
-        self._timer: Timer = current_timers().call_later(interval, self._ping)
+        self._timer: Timer = timers.call_later(interval, self._ping)
 
     def _ping(self) -> None:
         try:
@@ -39,7 +42,7 @@ class Keepalive:
     def _wait(self, seconds: float) -> None:
         self._timer.cancel()
         callback = self._ping if self._awaited is None else self._expire
-        self._timer = current_timers().call_later(seconds, callback)
+        self._timer = self._timers.call_later(seconds, callback)
 
     def on_pong(self, payload: bytes) -> None:
         """Take note of a pong."""

@@ -53,6 +53,11 @@ class Put(Enum):
     """The connection was ending already."""
 
 
+# Members of an Enum are slow to look up (some 50 ns each) where messages go by.
+LATEST, DISCONNECT, DROP_NEWEST = Policy.LATEST, Policy.DISCONNECT, Policy.DROP_NEWEST
+QUEUED, DROPPED, FULL = Put.QUEUED, Put.DROPPED, Put.FULL
+
+
 class Droppable(bytes):
     """A frame that its policy may drop before it is sent; made once, shared by all who get it."""
 
@@ -88,12 +93,20 @@ class Outbox:
     """
 
     __slots__ = (
-        "_begun", "_begun_is_data", "_last", "_limit_bytes", "_limit_messages", "_urgent",
-        "_waiting", "counters", "frames", "room",
+        "_begun",
+        "_begun_is_data",
+        "_last",
+        "_limit_bytes",
+        "_urgent",
+        "_waiting",
+        "counters",
+        "frames",
+        "limit_messages",
+        "room",
     )  # fmt: skip
 
     def __init__(self, limit_messages: int, limit_bytes: int) -> None:
-        self._limit_messages = limit_messages
+        self.limit_messages = limit_messages
         self._limit_bytes = limit_bytes
         self._begun: list[bytes] = []
         self._begun_is_data = False
@@ -132,41 +145,40 @@ class Outbox:
 
     # -- putting -------------------------------------------------------------------------------
 
-    def put(self, frame: bytes) -> Put:
-        """Queue a data frame, or say that there is no room for it.
+    def put(self, frame: bytes) -> bool:
+        """Queue a data frame; False when there is no room for it.
 
         A frame larger than the byte limit is taken alone, when nothing else is queued.
         """
-        size = len(frame)
+        room = self.room - len(frame)
         frames = self.frames
-        if size <= self.room and len(frames) < self._limit_messages:
-            self.room -= size
-            frames.append(frame)
-            return Put.QUEUED
-        if not frames and not self._begun and self.room >= 0:
-            self.room = 0
-            frames.append(frame)
-            return Put.QUEUED
-        return Put.FULL
+        if room < 0 or len(frames) >= self.limit_messages:
+            if frames or self._begun or self.room < 0:
+                return False
+            room = 0
+        self.room = room
+        frames.append(frame)
+        return True
 
     def put_droppable(self, frame: Droppable) -> Put:
         """Queue a frame by its own policy, which drops at the bound rather than wait."""
-        if frame.policy is Policy.LATEST:
+        policy = frame.policy
+        if policy is LATEST:
             self._conflate(frame.key)
-        put = self.put(frame)
-        if put is Put.QUEUED or frame.policy is Policy.DISCONNECT:
-            return put
-        if frame.policy in (Policy.DROP_OLDEST, Policy.LATEST):
-            while put is Put.FULL and self._drop_oldest():
-                put = self.put(frame)
-        if put is Put.FULL:
-            self._count().dropped += 1
-            return Put.DROPPED
-        return put
+        if self.put(frame):
+            return QUEUED
+        if policy is DISCONNECT:
+            return FULL
+        if policy is not DROP_NEWEST:
+            while self._drop_oldest():
+                if self.put(frame):
+                    return QUEUED
+        self._count().dropped += 1
+        return DROPPED
 
     def _conflate(self, key: Hashable) -> None:
         for index, other in enumerate(self.frames):
-            if isinstance(other, Droppable) and other.policy is Policy.LATEST and other.key == key:
+            if isinstance(other, Droppable) and other.policy is LATEST and other.key == key:
                 self._remove(index)
                 self._count().conflated += 1
                 return
@@ -314,7 +326,7 @@ class Outbox:
         admitted = False
         while waiting:
             task, frame = next(iter(waiting.items()))
-            if self.put(frame) is Put.FULL:
+            if not self.put(frame):
                 break
             del waiting[task]
             trio.lowlevel.reschedule(task)

@@ -119,17 +119,15 @@ def choose_subprotocol(headers: Headers, supported: Sequence[str]) -> str | None
     return next((name for name in supported if name in offered), None)
 
 
-def build_acceptance(key: str, subprotocol: str | None, headers: HeaderPairs = ()) -> bytes:
-    """The 101 that opens the connection (RFC 6455 §4.2.2)."""
-    lines = [
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Accept", accept_key(key)),
-    ]
-    if subprotocol is not None:
-        lines.append(("Sec-WebSocket-Protocol", subprotocol))
-    more = Headers((*lines, *Headers(headers)))
-    return b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % more.to_bytes()
+def build_acceptance(key: str, subprotocol: str | None, more: bytes = b"") -> bytes:
+    """The 101 that opens the connection (RFC 6455 §4.2.2); `more` are header lines, checked before."""
+    chosen = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\n"
+        "Upgrade: websocket\r\n"
+        "Connection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{chosen}"
+    ).encode("ascii") + b"%b\r\n" % more
 
 
 def upgrade_required() -> Response:

@@ -35,15 +35,19 @@ HeaderPairs: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 class Headers:
     """Header lines in their order; names are compared without regard to case (RFC 9110 §5)."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_index", "_lines")
 
     def __init__(self, lines: HeaderPairs = ()) -> None:
         self._lines = list(lines.items() if isinstance(lines, Mapping) else lines)
+        self._index: dict[str, list[str]] | None = None  # by name in lower case
 
     def get_all(self, name: str) -> list[str]:
         """All values under that name, in their order."""
-        name = name.lower()
-        return [value for key, value in self._lines if key.lower() == name]
+        if self._index is None:
+            self._index = {}
+            for key, value in self._lines:
+                self._index.setdefault(key.lower(), []).append(value)
+        return self._index.get(name.lower(), [])
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The values under that name joined by commas, as RFC 9110 §5.2 reads them."""

@@ -23,10 +23,10 @@ from ..protocol.handshake import (
     is_upgrade,
     upgrade_required,
 )
-from ..protocol.http import HeaderPairs, Request, RequestReader, Response
+from ..protocol.http import Request, RequestReader, Response
 from ..transport.abc import Payload, Transport
 from ..transport.poller import Poller
-from ..transport.timers import Timer, current_timers
+from ..transport.timers import Timer
 
 if TYPE_CHECKING:
     from .server import Server
@@ -49,7 +49,8 @@ class Service:
     settings: Settings
     subprotocols: Sequence[str] = ()
     origins: Origins = "same"
-    headers: HeaderPairs = ()
+    headers: bytes = b""
+    """More lines for the 101."""
     on_request: RequestHandler | None = None
     handshake_timeout: float = 10.0
 
@@ -66,7 +67,7 @@ class Incoming:
         self._transport = transport
         self._poller = poller
         self._reader = RequestReader()
-        self._timer: Timer = current_timers().call_later(
+        self._timer: Timer = poller.timers.call_later(
             max(0, deadline - trio.current_time()), self._expire
         )
         transport.receiver = self

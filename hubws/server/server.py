@@ -129,6 +129,8 @@ class Server:
         # all that are there.
         with socket.socket(fileno=os.dup(listening.fileno())) as plain:
             plain.setblocking(False)
+            if plain.family in (socket.AF_INET, socket.AF_INET6):  # inherited by what it accepts
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
                 await trio.lowlevel.wait_readable(listening)
                 for _ in range(ACCEPTS):
@@ -164,8 +166,6 @@ class Server:
 
     def _take_socket(self, sock: socket.socket, remote: SocketAddress) -> None:
         sock.setblocking(False)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._ssl_context is None and HAS_EPOLL:
             transport = SocketTransport(sock, self._poller, remote)
             deadline = trio.current_time() + self.service.handshake_timeout
@@ -338,14 +338,13 @@ async def serve(
         raise ValueError(f"subprotocols is a sequence of tokens, not {subprotocols!r}")
     if port is None and listeners is None and unix_path is None:
         raise TypeError("serve needs a port, listeners or unix_path to listen on")
-    Headers(headers).to_bytes()
     service = Service(
         handler=function,
         callbacks=callbacks,
         settings=Settings(**settings),
         subprotocols=subprotocols,
         origins=origins,
-        headers=headers,
+        headers=Headers(headers).to_bytes(),
         on_request=on_request,
         handshake_timeout=handshake_timeout,
     )

@@ -27,7 +27,10 @@ class Transport(Protocol):
     """Who gets the bytes; can be exchanged at any time."""
 
     remote: SocketAddress
-    local: SocketAddress
+
+    @property
+    def local(self) -> SocketAddress:
+        """This side's address, None once it is closed or when there is none."""
 
     def start(self) -> None:
         """Begin to read."""

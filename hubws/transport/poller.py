@@ -11,18 +11,21 @@ runnable now), so that many messages become one system call.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
 from .syscalls import HAS_EPOLL, ready
+from .timers import Timers
 
 BUFFER = 256 * 1024
 """The most that is read from a socket at once, in bytes."""
+
+READS = 256
+"""How many sockets are served before other tasks get a chance, when none was woken."""
 
 SLICE = 256
 """How many are flushed before other tasks get a chance: about a millisecond of system calls."""
@@ -40,18 +43,33 @@ class Flushable(Protocol):
 class Poller:
     """Readiness and flushing for one trio run; `current_poller` returns the run's own.
 
-    Attributes: `buffer`, the one buffer all sockets are read into, in use during a call only.
+    Attributes:
+        buffer: the one buffer that all sockets are read into, in use during a call only.
+        timers: the run's timers.
+        has_woken: set by who has woken a task while it was being served: it ends the turn early.
+
     """
 
-    __slots__ = ("_dirty", "_epoll", "_flusher", "_in_turn", "_watched", "buffer")
+    __slots__ = (
+        "_awake",
+        "_dirty",
+        "_epoll",
+        "_flusher",
+        "_watched",
+        "buffer",
+        "has_woken",
+        "timers",
+    )
 
     def __init__(self) -> None:
         self._epoll = select.epoll() if HAS_EPOLL else None
         self._watched: dict[int, Callable[[], None]] = {}
         self._dirty: list[Flushable] = []
-        self._in_turn = False
+        self._awake = False  # the poller's task runs, or will without being woken
+        self.has_woken = False
         self._flusher: trio.lowlevel.Task | None = None  # while it is parked
         self.buffer = bytearray(BUFFER)
+        self.timers = Timers()
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -72,13 +90,18 @@ class Poller:
         epoll, watched, dirty = self._epoll, self._watched, self._dirty
         if epoll is None:
             return
+        left = READS
         try:
             while True:
+                if dirty:
+                    await self._flush()
                 fds = ready(epoll)
                 if not fds:
+                    self._awake = False
                     await trio.lowlevel.wait_readable(epoll.fileno())
+                    self._awake = True
+                    left = READS
                     continue
-                self._in_turn = True
                 for fd in fds:
                     on_readable = watched.get(fd)
                     if on_readable is None:
@@ -90,9 +113,13 @@ class Poller:
                         self.forget(fd)
                     if len(dirty) == 1:
                         dirty.pop().flush()  # an answer to what was just read goes out at once
-                self._in_turn = False
-                await self._flush()
-                await trio.lowlevel.checkpoint()
+                left -= len(fds)
+                if left <= 0 or self.has_woken:
+                    if dirty:
+                        await self._flush()
+                    self.has_woken = False
+                    left = READS
+                    await trio.lowlevel.checkpoint()
         finally:
             watched.clear()
             epoll.close()
@@ -102,7 +129,7 @@ class Poller:
     def mark(self, flushable: Flushable) -> None:
         """See that `flush` is called once, soon. The caller takes care not to mark twice."""
         self._dirty.append(flushable)
-        if self._flusher is not None and not self._in_turn:
+        if self._flusher is not None and not self._awake:
             trio.lowlevel.reschedule(self._flusher)
             self._flusher = None
 
@@ -141,13 +168,5 @@ def current_poller() -> Poller:
         _poller.set(poller)
         trio.lowlevel.spawn_system_task(poller.run, name="hubws poller")
         trio.lowlevel.spawn_system_task(poller.flush_forever, name="hubws flusher")
+        trio.lowlevel.spawn_system_task(poller.timers.run, name="hubws timers")
         return poller
-
-
-@contextlib.contextmanager
-def closing_quietly() -> Iterator[None]:
-    """Ignore what a descriptor may say while it is being closed."""
-    try:
-        yield
-    except OSError:
-        pass

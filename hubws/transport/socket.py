@@ -7,7 +7,7 @@ import socket
 import trio
 
 from .abc import Receiver, SocketAddress
-from .poller import Poller, closing_quietly
+from .poller import Poller
 from .syscalls import receive_into, send
 
 
@@ -15,7 +15,7 @@ class SocketTransport:
     """A connected, non-blocking stream socket (TCP or Unix)."""
 
     __slots__ = (
-        "__weakref__", "_fd", "_poller", "_reading", "_socket", "_waiting", "local", "receiver",
+        "__weakref__", "_fd", "_poller", "_reading", "_socket", "_waiting", "receiver",
         "remote",
     )  # fmt: skip
 
@@ -27,7 +27,6 @@ class SocketTransport:
         self._waiting = False
         self.receiver: Receiver | None = None
         self.remote = remote
-        self.local: SocketAddress = sock.getsockname()
 
     @classmethod
     def from_stream(
@@ -38,6 +37,11 @@ class SocketTransport:
         plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         plain.setblocking(False)
         return cls(plain, poller, remote)
+
+    @property
+    def local(self) -> SocketAddress:
+        """This side's address, None once it is closed."""
+        return None if self._fd < 0 else self._socket.getsockname()
 
     def start(self) -> None:
         self.resume()
@@ -84,8 +88,10 @@ class SocketTransport:
 
     def end_output(self) -> bool:
         if self._fd >= 0:
-            with closing_quietly():
+            try:
                 self._socket.shutdown(socket.SHUT_WR)
+            except OSError:  # the peer has gone already
+                pass
         return True
 
     def close(self) -> None:
@@ -95,5 +101,7 @@ class SocketTransport:
                 trio.lowlevel.notify_closing(self._socket)
             self._fd = -1
             self.receiver = None
-            with closing_quietly():
+            try:
                 self._socket.close()
+            except OSError:  # what was not delivered is known to be lost
+                pass

@@ -34,14 +34,15 @@ class Timer:
 
 
 class Timers:
-    """Timers for one trio run; `current_timers` returns the run's own."""
+    """The timers of one trio run, the `timers` of its poller."""
 
-    __slots__ = ("_cancelled", "_heap", "_order", "_scope")
+    __slots__ = ("_cancelled", "_heap", "_next", "_order", "_scope")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._cancelled = 0
+        self._next = -math.inf  # when the task looks at the heap by itself
         self._scope = trio.CancelScope()
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
@@ -49,7 +50,8 @@ class Timers:
         timer = Timer(callback, self)
         when = trio.current_time() + seconds
         heapq.heappush(self._heap, (when, next(self._order), timer))
-        self._scope.deadline = min(self._scope.deadline, when)
+        if when < self._next:
+            self._next = self._scope.deadline = when
         return timer
 
     def count_cancelled(self) -> None:
@@ -74,20 +76,7 @@ class Timers:
                     callback()
                 except Exception:
                     logger.exception("a timer's callback raised")
-            deadline = self._heap[0][0] if self._heap else math.inf
-            with trio.CancelScope(deadline=deadline) as self._scope:
+            self._next = self._heap[0][0] if self._heap else math.inf
+            with trio.CancelScope(deadline=self._next) as self._scope:
                 await trio.sleep_forever()
-
-
-_timers: trio.lowlevel.RunVar[Timers] = trio.lowlevel.RunVar("hubws timers")
-
-
-def current_timers() -> Timers:
-    """The timers of this trio run; their task is started on first use."""
-    try:
-        return _timers.get()
-    except LookupError:
-        timers = Timers()
-        _timers.set(timers)
-        trio.lowlevel.spawn_system_task(timers.run, name="hubws timers")
-        return timers
+            self._next = -math.inf
