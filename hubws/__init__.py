@@ -12,10 +12,11 @@ The layers, each importing only from those above it:
 
 from .client.connect import connect
 from .connection.callbacks import Callbacks
-from .connection.connection import Connection, ConnectionStatistics
+from .connection.connection import Connection
 from .connection.outbox import Policy
 from .connection.rtt import RoundTripTimes
 from .connection.settings import Settings
+from .connection.statistics import ConnectionStatistics
 from .errors import (
     ConnectionClosed,
     HandshakeError,

@@ -11,11 +11,9 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 from ..errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError
@@ -35,9 +33,12 @@ from ..transport.timers import Timer
 from .callbacks import NO_CALLBACKS, Callbacks, PongCallback
 from .inbox import TURN, Inbox
 from .keepalive import Keepalive
+from .mask_keys import next_mask_key
 from .outbox import QUEUED, Droppable, Outbox, Policy, Put
 from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
 from .settings import Settings
+from .statistics import ConnectionStatistics
+from .writer import Writer
 
 if TYPE_CHECKING:
     from ..protocol.http import Request, Response
@@ -48,48 +49,6 @@ LINGER = 1.0
 """How long a connection that failed still reads, so that the peer gets to see why, in seconds."""
 
 _ids = itertools.count(1)
-
-
-class MaskKeys:
-    """Unpredictable masking keys, 4 bytes each, drawn from the system 4 KiB at a time."""
-
-    __slots__ = ("_at", "_random")
-
-    def __init__(self) -> None:
-        self._random = b""
-        self._at = 0
-
-    def __call__(self) -> bytes:
-        at = self._at
-        if at == len(self._random):
-            self._random = os.urandom(4096)
-            at = 0
-        self._at = at + 4
-        return self._random[at : at + 4]
-
-
-next_mask_key = MaskKeys()
-
-
-@attrs.frozen
-class ConnectionStatistics:
-    """Figures of one connection at one moment."""
-
-    bytes_received: int
-    """On the wire, since the opening handshake."""
-    bytes_sent: int
-    inbox_messages: int
-    """Messages that wait for `receive`."""
-    outbox_messages: int
-    """Messages that wait to be sent, all of each."""
-    outbox_bytes: int
-    """Bytes of all kinds that wait to be sent."""
-    dropped: int
-    """Messages that gave way to others at the outbox's bound."""
-    conflated: int
-    """Messages replaced by a newer one of the same key."""
-    is_stalled: bool
-    """Whether the socket takes nothing more for now."""
 
 
 class Connection:
@@ -131,7 +90,6 @@ class Connection:
         "_is_client",
         "_keepalive",
         "_last_pong",
-        "_marked",
         "_on_message",
         "_outbox",
         "_paused",
@@ -139,14 +97,11 @@ class Connection:
         "_poller",
         "_pong_callbacks",
         "_received",
-        "_sent",
         "_transport",
         "_turns",
         "_undelivered",
         "_writer",
-        "_writing",
         "id",
-
         "remote",
         "request",
         "response",
@@ -190,6 +145,7 @@ class Connection:
             self._endpoint.encode if is_client else encode_message
         )
         self._outbox = Outbox(settings.outbox_messages, settings.outbox_bytes)
+        self._writer = Writer(self._outbox, transport, poller, self, settings.write_timeout)
         self._inbox: Inbox | None = None
         self._pings: PingTracker | None = None
         self._keepalive: Keepalive | None = None
@@ -198,16 +154,12 @@ class Connection:
         self._ended_event: trio.Event | None = None
         self._attributes: dict[str, Any] | None = None
         self._dispatching: list[Any] | None = None  # messages on their way to on_message
-        self._marked = False  # a flush will come
-        self._writing = False  # the writer task has the stream
-        self._writer: trio.lowlevel.Task | None = None  # the writer task, while it is parked
         self._paused = False
         self._hang_up = False  # the stream ends once the outbox is empty
         self._ended = False
         self._error: Exception | None = None
         self._undelivered = 0
         self._received = 0
-        self._sent = 0
         self._turns = 0
         self._last_pong = b""
 
@@ -281,13 +233,13 @@ class Connection:
         counters = self._outbox.counters
         return ConnectionStatistics(
             bytes_received=self._received,
-            bytes_sent=self._sent,
+            bytes_sent=self._outbox.bytes_sent,
             inbox_messages=0 if self._inbox is None else len(self._inbox),
             outbox_messages=self._outbox.queued_messages,
             outbox_bytes=self._outbox.queued_bytes,
             dropped=0 if counters is None else counters.dropped,
             conflated=0 if counters is None else counters.conflated,
-            is_stalled=self._writing,
+            is_stalled=self._writer.is_busy,
         )
 
     # -- beginning -----------------------------------------------------------------------------
@@ -312,7 +264,7 @@ class Connection:
     def send_handshake(self, response: bytes) -> None:
         """Queue the response of the opening handshake ahead of everything else."""
         self._outbox.put_urgent(response)
-        self._mark()
+        self._writer.mark()
 
     # -- what arrives --------------------------------------------------------------------------
 
@@ -413,10 +365,10 @@ class Connection:
             return
         pong = self._endpoint.encode_pong(payload)
         # A peer that doesn't read its pongs gets the newest one only (RFC 6455 §5.5.3).
-        if not (self._writing and self._outbox.replace_urgent(self._last_pong, pong)):
+        if not (self._writer.is_busy and self._outbox.replace_urgent(self._last_pong, pong)):
             if not self._outbox.put_urgent(pong):
                 self._outbox.replace_urgent(self._last_pong, pong)
-            self._mark()
+            self._writer.mark()
         self._last_pong = pong
 
     def _on_pong(self, payload: bytes) -> None:
@@ -433,8 +385,7 @@ class Connection:
         if self._endpoint.close_sent is None:
             self._send_close(None if close.code == CloseCode.NO_STATUS else close.code)
         if not self._is_client:
-            self._hang_up = True
-            self._mark()
+            self._hang_up_when_flushed()
 
     def _on_violation(self, error: RemoteProtocolError) -> None:
         logger.debug("connection %d from %s: %s", self.id, self.remote, error)
@@ -476,9 +427,7 @@ class Connection:
                 inbox.turns = TURN
                 await trio.lowlevel.checkpoint()
         while not inbox.batch and not inbox.refill():
-            if self._paused:
-                self._paused = False
-                self._transport.resume()
+            self._read_on()
             if self._ended or self._endpoint.is_over:
                 await trio.lowlevel.checkpoint()
                 raise ConnectionClosed(self._closed())
@@ -512,9 +461,8 @@ class Connection:
                 f"the outbox is full with {self._outbox.queued_messages} messages "
                 f"of {self._outbox.queued_bytes} bytes in all"
             )
-        if not self._marked:
-            self._marked = True
-            self._poller.mark(self)
+        if not self._writer.is_marked:
+            self._writer.mark()
 
     async def send(self, message: str | Payload) -> None:
         """Send a message: str as text, bytes-like as binary.
@@ -534,7 +482,7 @@ class Connection:
         if outbox.has_waiting or not (outbox.put(frame) or self._put_full(frame)):
             await outbox.wait_put(frame)
             return
-        self._mark()
+        self._writer.mark()
         self._turns -= 1
         if self._turns < 0:
             self._turns = TURN
@@ -547,8 +495,8 @@ class Connection:
         """
         if self._ended or self._endpoint.state is not State.OPEN:
             raise ConnectionClosed(self._closed())
-        if not self._writing:
-            self.flush()  # a sender that doesn't let others run has filled it
+        if not self._writer.is_busy:
+            self._writer.flush()  # a sender that doesn't let others run has filled it
             if self._outbox.put(frame):
                 return True
         policy = self.settings.policy
@@ -575,12 +523,11 @@ class Connection:
         if not self._outbox.put(frame):
             if self._ended or self._endpoint.state is not State.OPEN:
                 return Put.CLOSED
-            if not self._writing:
-                self.flush()
+            if not self._writer.is_busy:
+                self._writer.flush()
             put = self._offer(frame)
-        if not self._marked:
-            self._marked = True
-            self._poller.mark(self)
+        if not self._writer.is_marked:
+            self._writer.mark()
         return put
 
     def _offer(self, frame: Droppable) -> Put:
@@ -599,7 +546,7 @@ class Connection:
         encoded = self._endpoint.encode_crafted(frame)
         if not self._outbox.put(encoded) and not self._put_full(encoded):
             raise trio.WouldBlock("the outbox is full")
-        self._mark()
+        self._writer.mark()
 
     # -- pings ---------------------------------------------------------------------------------
 
@@ -637,6 +584,7 @@ class Connection:
             ping = self._pings.start(bytes(content))
         except ValueError as error:
             raise LocalProtocolError(str(error)) from None
+        self._writer.tell_flushed = True
         self._put_urgent(frame)
         return ping
 
@@ -650,7 +598,7 @@ class Connection:
     def _put_urgent(self, frame: bytes) -> None:
         if not self._outbox.put_urgent(frame):
             raise trio.WouldBlock("too many control frames wait to be sent")
-        self._mark()
+        self._writer.mark()
 
     def add_pong_callback(self, callback: PongCallback) -> None:
         """Call a function at every pong, after those that were added before it."""
@@ -662,72 +610,21 @@ class Connection:
         callbacks.remove(callback)
         self._pong_callbacks = tuple(callbacks)
 
-    # -- writing -------------------------------------------------------------------------------
-
-    def _mark(self) -> None:
-        if not self._marked:
-            self._marked = True
-            self._poller.mark(self)
-
-    def flush(self) -> None:
-        """Offer what waits to the socket; called once a turn (see `transport.poller`)."""
-        self._marked = False
-        if self._writing or self._ended:
-            return
-        outbox = self._outbox
-        try:
-            emptied = outbox.flush(self._transport.send_nowait)
-        except OSError as error:
-            self._end(error)
-            return
-        if emptied:
-            self._after_flush()
-        else:
-            self._writing = True
-            if self._writer is not None:
-                trio.lowlevel.reschedule(self._writer)
-                self._writer = None
-            else:
-                trio.lowlevel.spawn_system_task(self._write, name="hubws writer")
-
-    def _after_flush(self) -> None:
-        """Everything has gone, or at least all control frames."""
-        if self._pings is not None and self._pings.has_unsent and not self._outbox.has_urgent:
+    def on_flushed(self) -> None:
+        """Take note that some of what waited has gone (see `writer.Owner`)."""
+        if self._pings is not None and not self._outbox.has_urgent:
             self._pings.stamp()
-        if self._hang_up and self._outbox.is_empty:
+        if not self._hang_up:
+            self._writer.tell_flushed = False
+        elif self._outbox.is_empty:
             if self._endpoint.close_received is not None:
                 self._end(None)
             else:
                 self._transport.end_output()
 
-    async def _write(self) -> None:
-        """The writer task: sends what the socket would not take at once, then waits for more.
-
-        It is nobody's child, so that no cancelled sender tears a frame; it ends with the connection.
-        """
-
-        def unpark(_: object) -> trio.lowlevel.Abort:
-            self._writer = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        outbox, timeout = self._outbox, self.settings.write_timeout
-        while not self._ended:
-            if outbox.is_empty:
-                self._writing = False
-                self._writer = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(unpark)
-                continue
-            try:
-                with trio.move_on_after(timeout) as scope:
-                    outbox.sent(await self._transport.send(outbox.parts()))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
-                self._end(error)
-                return
-            if scope.cancelled_caught:
-                self._end(TimeoutError(f"the peer took nothing for {timeout:g} s"))
-                return
-            outbox.admit()
-            self._after_flush()
+    def on_broken(self, error: Exception) -> None:
+        """Take note that nothing can be sent any more (see `writer.Owner`)."""
+        self._end(error)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -750,7 +647,9 @@ class Connection:
         if self._ended or self._endpoint.close_sent is not None:
             Frame.close(code, reason)  # raises where it may not be sent
             return
-        self._outbox_close(code, reason)
+        self._outbox.finish(self._endpoint.encode_close(code, reason))
+        self._after_close_frame()
+        self._read_on()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended."""
@@ -775,32 +674,32 @@ class Connection:
         if self._error is None:
             self._error = error
         self._endpoint.ignore()
-        if self._writing and isinstance(error, TimeoutError):
+        if self._writer.is_busy and isinstance(error, TimeoutError):
             self._end(error)
             return
         if self._endpoint.close_sent is None:
             self._send_close(code, _shorten(reason))
-        self._hang_up = True
+        self._hang_up_when_flushed()
         self._set_close_timer(LINGER)
-        self._mark()
         if self._inbox is not None:
             self._inbox.wake_all()
-        if self._paused:  # what still comes is thrown away
-            self._paused = False
-            self._transport.resume()
+        self._read_on()
+
+    def _hang_up_when_flushed(self) -> None:
+        self._hang_up = self._writer.tell_flushed = True
+        self._writer.mark()
 
     def _send_close(self, code: int | None, reason: str = "") -> None:
         """Queue this side's close frame: behind the data, or instead of it when the peer is slow."""
-        if self._writing:
+        if self._writer.is_busy:
             self._undelivered += self._outbox.discard()
             self._outbox.put_urgent(self._endpoint.encode_close(code, reason))
         else:
             self._outbox.finish(self._endpoint.encode_close(code, reason))
         self._after_close_frame()
 
-    def _outbox_close(self, code: int | None, reason: str) -> None:
-        self._outbox.finish(self._endpoint.encode_close(code, reason))
-        self._after_close_frame()
+    def _read_on(self) -> None:
+        """Read again even if nobody takes messages: the peer's close frame is behind them."""
         if self._paused:
             self._paused = False
             self._transport.resume()
@@ -810,7 +709,7 @@ class Connection:
         if self._keepalive is not None:
             self._keepalive.stop()
         self._set_close_timer(self.settings.close_timeout)
-        self._mark()
+        self._writer.mark()
 
     def _set_close_timer(self, seconds: float) -> None:
         if self._close_timer is not None:
@@ -839,9 +738,7 @@ class Connection:
             self._keepalive.stop()
         if self._close_timer is not None:
             self._close_timer.cancel()
-        if self._writer is not None:
-            trio.lowlevel.reschedule(self._writer)
-            self._writer = None
+        self._writer.stop()
         self._outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
         if self._pings is not None:
             self._pings.end()

@@ -99,11 +99,12 @@ class Outbox:
         "_limit_bytes",
         "_urgent",
         "_waiting",
+        "bytes_sent",
         "counters",
         "frames",
         "limit_messages",
         "room",
-    )  # fmt: skip
+    )
 
     def __init__(self, limit_messages: int, limit_bytes: int) -> None:
         self.limit_messages = limit_messages
@@ -115,6 +116,7 @@ class Outbox:
         self._waiting: dict[trio.lowlevel.Task, bytes] | None = None
         self.frames: list[bytes] = []
         self.room = limit_bytes
+        self.bytes_sent = 0
         self.counters: OutboxCounters | None = None
 
     @property
@@ -272,32 +274,41 @@ class Outbox:
         while True:
             frames = self.frames
             if self._begun or self._urgent:
-                parts = self.parts()
-                if parts:
-                    self.sent(send(parts))
+                self._sent(send(self.parts()))
             elif frames:
                 n = send(frames)
                 if n == self._limit_bytes - self.room:  # the usual case, in one comparison
                     frames.clear()
                     self.room = self._limit_bytes
+                    self.bytes_sent += n
                 else:
-                    self.sent(n)
-            if not self.admit():
+                    self._sent(n)
+            if not self._waiting or not self.admit():
                 return self.is_empty
 
-    def sent(self, n: int) -> None:
+    def take(self, size: int) -> bytes:
+        """Take up to that many bytes off the front: whoever has them must send them."""
+        chunk = bytearray()
+        for part in self.parts():
+            chunk += part[: size - len(chunk)]
+            if len(chunk) == size:
+                break
+        self._sent(len(chunk))
+        return bytes(chunk)
+
+    def _sent(self, n: int) -> None:
         """Take n bytes off the front: they have gone."""
+        self.bytes_sent += n
         n = self._take(self._begun, n)
         n = self._take(self._urgent, n)
-        before = len(self.frames)
-        freed = sum(map(len, self.frames))
+        if not self.frames:
+            return
+        before = sum(map(len, self.frames))
         self._take(self.frames, n)
-        if self.room >= 0 and before:
-            left = sum(map(len, self.frames))
+        if self.room >= 0:
+            freed = before - sum(map(len, self.frames))
             self.room = (
-                min(self.room + freed - left, self._limit_bytes)
-                if self.frames
-                else self._limit_bytes
+                min(self.room + freed, self._limit_bytes) if self.frames else self._limit_bytes
             )
 
     def _take(self, parts: list[bytes], n: int) -> int:

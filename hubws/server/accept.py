@@ -11,6 +11,7 @@ import trio
 
 from ..connection.callbacks import NO_CALLBACKS, Callbacks
 from ..connection.connection import Connection
+from ..connection.outbox import Outbox
 from ..connection.settings import Settings
 from ..errors import ConnectionClosed, UpgradeRefused
 from ..protocol.frames import CloseCode
@@ -138,11 +139,11 @@ class Incoming:
 
     async def _send(self, data: bytes) -> None:
         """Write a response within what is left of the handshake's time."""
-        parts = [data]
+        outbox = Outbox(1, len(data))
+        outbox.put(data)
         try:
-            while parts[0]:
-                n = await self._transport.send(parts)
-                parts[0] = parts[0][n:]
+            while not outbox.is_empty:
+                await self._transport.write(outbox)
         except OSError:
             self.close()
             return

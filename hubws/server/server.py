@@ -208,8 +208,8 @@ class Server:
     # -- for those who are being accepted ------------------------------------------------------
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Run something in the server's nursery."""
-        self._nursery.start_soon(function, *args)
+        """Run something in the server's nursery; what it raises is logged and ends nothing else."""
+        self._nursery.start_soon(_guard, function, *args)
 
     def check_admission(self) -> None:
         """Refuse, with 503, a connection beyond the limit or while the server drains."""
@@ -274,6 +274,13 @@ class Server:
             logger.warning("%d connections did not close within %g s", len(left), grace)
         self._drained.set()
         return self.clean
+
+
+async def _guard(function: Callable[..., Awaitable[object]], *args: object) -> None:
+    try:
+        await function(*args)
+    except Exception:
+        logger.exception("serving a client failed")
 
 
 async def serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 Payload: TypeAlias = bytes | bytearray | memoryview
@@ -18,6 +19,16 @@ class Receiver(Protocol):
 
     def on_end(self, error: Exception | None) -> None:
         """No more will come: the peer ended the stream, or it broke with an error."""
+
+
+class Source(Protocol):
+    """What there is to send, in order."""
+
+    def flush(self, send: Callable[[list[bytes]], int]) -> bool:
+        """Offer all of it to a function that returns how many bytes it has taken."""
+
+    def take(self, size: int) -> bytes:
+        """Take up to that many bytes off the front."""
 
 
 class Transport(Protocol):
@@ -44,10 +55,10 @@ class Transport(Protocol):
     def send_nowait(self, parts: list[bytes]) -> int:
         """Take what can be taken now, in order; returns how many bytes (0: none)."""
 
-    async def send(self, parts: list[bytes]) -> int:
-        """Wait until some can be taken; returns how many bytes. For one task at a time.
+    async def write(self, source: Source) -> None:
+        """Wait until some of what the source has can be sent, and send it. For one task at a time.
 
-        Cancelling it may leave the stream in the middle of the parts: close it then. Raises OSError
+        Cancelling it may leave the stream in the middle of a frame: close it then. Raises OSError
         when the stream is broken.
         """
 

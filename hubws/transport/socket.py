@@ -6,7 +6,7 @@ import socket
 
 import trio
 
-from .abc import Receiver, SocketAddress
+from .abc import Receiver, SocketAddress, Source
 from .poller import Poller
 from .syscalls import receive_into, send
 
@@ -75,16 +75,15 @@ class SocketTransport:
     def send_nowait(self, parts: list[bytes]) -> int:
         return send(self._fd, parts)
 
-    async def send(self, parts: list[bytes]) -> int:
-        while not (n := send(self._fd, parts)):
-            self._waiting = True
-            try:
-                await trio.lowlevel.wait_writable(self._socket)
-            except trio.ClosedResourceError:
-                raise OSError("the socket was closed") from None
-            finally:
-                self._waiting = False
-        return n
+    async def write(self, source: Source) -> None:
+        self._waiting = True
+        try:
+            await trio.lowlevel.wait_writable(self._socket)
+        except trio.ClosedResourceError:
+            raise OSError("the socket was closed") from None
+        finally:
+            self._waiting = False
+        source.flush(self.send_nowait)
 
     def end_output(self) -> bool:
         if self._fd >= 0:

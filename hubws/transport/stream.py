@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from .abc import Receiver, SocketAddress
+from .abc import Receiver, SocketAddress, Source
 
 CHUNK = 64 * 1024
 """How much is read or written at once, in bytes."""
@@ -81,20 +81,12 @@ class StreamTransport:
         """Nothing: a stream can only be written by waiting."""
         return 0
 
-    async def send(self, parts: list[bytes]) -> int:
-        """Write a chunk and return its size; OSError when the stream is broken."""
-        some, size = [], 0
-        for part in parts:
-            some.append(part)
-            size += len(part)
-            if size >= CHUNK:
-                break
-        data = b"".join(some)[:CHUNK]
+    async def write(self, source: Source) -> None:
+        """Write a chunk; OSError when the stream is broken."""
         try:
-            await self._stream.send_all(data)
+            await self._stream.send_all(source.take(CHUNK))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise OSError("the stream is broken") from error
-        return len(data)
 
     def end_output(self) -> bool:
         """Do nothing: TLS can't say so without closing."""
@@ -114,5 +106,6 @@ class StreamTransport:
         try:
             with trio.move_on_after(GOODBYE):
                 await self._stream.aclose()
-        except Exception:  # noqa: BLE001 - it is closed, whatever it says
+        except Exception:  # noqa: BLE001 - it is closed below, whatever it says
             pass
+        await trio.aclose_forcefully(self._stream)

@@ -1,0 +1,124 @@
+"""Gives what is in an outbox to the transport: at once if it can, else by a task that waits."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+from ..transport.abc import Transport
+from ..transport.poller import Poller
+from .outbox import Outbox
+
+
+class Owner(Protocol):
+    """Whose outbox it is."""
+
+    def on_flushed(self) -> None:
+        """Some of what waited has gone; called when the writer's `tell_flushed` is set."""
+
+    def on_broken(self, error: Exception) -> None:
+        """The transport is broken, or took nothing for too long."""
+
+
+class Writer:
+    """Flushes one outbox, once a scheduler turn, straight to the transport.
+
+    Only when the transport would block does a task take over. It is nobody's child, so that no
+    cancelled sender tears a frame, and it stays for the connection's life: the next block is likely.
+
+    Attributes:
+        is_marked: whether a flush will come this turn.
+        is_busy: whether the task waits for the transport, and everybody else for the task.
+        tell_flushed: whether the owner wants to know.
+
+    """
+
+    __slots__ = (
+        "_is_stopped",
+        "_outbox",
+        "_owner",
+        "_parked",
+        "_poller",
+        "_timeout",
+        "_transport",
+        "is_busy",
+        "is_marked",
+        "tell_flushed",
+    )
+
+    def __init__(
+        self, outbox: Outbox, transport: Transport, poller: Poller, owner: Owner, timeout: float
+    ) -> None:
+        self._outbox = outbox
+        self._transport = transport
+        self._poller = poller
+        self._owner = owner
+        self._timeout = timeout
+        self._parked: trio.lowlevel.Task | None = None
+        self._is_stopped = False
+        self.is_busy = False
+        self.is_marked = False
+        self.tell_flushed = False
+
+    def mark(self) -> None:
+        """Flush once this turn is over."""
+        if not self.is_marked:
+            self.is_marked = True
+            self._poller.mark(self)
+
+    def flush(self) -> None:
+        """Offer everything to the transport now (see `transport.poller`)."""
+        self.is_marked = False
+        if self.is_busy or self._is_stopped:
+            return
+        try:
+            emptied = self._outbox.flush(self._transport.send_nowait)
+        except OSError as error:
+            self._owner.on_broken(error)
+            return
+        if not emptied:
+            self.is_busy = True
+            if self._parked is None:
+                trio.lowlevel.spawn_system_task(self._run, name="hubws writer")
+            else:
+                trio.lowlevel.reschedule(self._parked)
+                self._parked = None
+        if self.tell_flushed:
+            self._owner.on_flushed()
+
+    async def _run(self) -> None:
+        while not self._is_stopped:
+            if self._outbox.is_empty:
+                self.is_busy = False
+                await self._park()
+                continue
+            try:
+                with trio.move_on_after(self._timeout) as scope:
+                    await self._transport.write(self._outbox)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
+                self._owner.on_broken(error)
+                return
+            if scope.cancelled_caught:
+                self._owner.on_broken(
+                    TimeoutError(f"the peer took nothing for {self._timeout:g} s")
+                )
+                return
+            self._outbox.admit()
+            if self.tell_flushed:
+                self._owner.on_flushed()
+
+    async def _park(self) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._parked = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def stop(self) -> None:
+        """Write nothing more."""
+        self._is_stopped = True
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
