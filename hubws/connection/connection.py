@@ -34,7 +34,7 @@ from .callbacks import NO_CALLBACKS, Callbacks, PongCallback
 from .inbox import TURN, Inbox
 from .keepalive import Keepalive
 from .mask_keys import next_mask_key
-from .outbox import QUEUED, Droppable, Outbox, Policy, Put
+from .outbox import LATEST, QUEUED, Droppable, LatestOutbox, Outbox, Policy, Put, droppable
 from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
 from .settings import Settings
 from .statistics import ConnectionStatistics
@@ -144,7 +144,10 @@ class Connection:
         self._encode: Callable[[str | Payload], bytes] = (
             self._endpoint.encode if is_client else encode_message
         )
-        self._outbox = Outbox(settings.outbox_messages, settings.outbox_bytes)
+        if settings.policy is not Policy.BLOCK:
+            self._encode = droppable(self._encode, settings.policy)
+        make_outbox = LatestOutbox if settings.policy is LATEST else Outbox
+        self._outbox = make_outbox(settings.outbox_messages, settings.outbox_bytes)
         self._writer = Writer(self._outbox, transport, poller, self, settings.write_timeout)
         self._inbox: Inbox | None = None
         self._pings: PingTracker | None = None
@@ -372,7 +375,11 @@ class Connection:
         self._last_pong = pong
 
     def _on_pong(self, payload: bytes) -> None:
-        rtt = None if self._pings is None else self._pings.answer(payload)
+        rtt = None
+        if self._pings is not None:
+            if self._pings.has_unsent and not self._outbox.has_urgent:
+                self._pings.assume_sent()
+            rtt = self._pings.answer(payload)
         if self._keepalive is not None:
             self._keepalive.on_pong(payload)
         for callback in self._pong_callbacks:
@@ -401,7 +408,10 @@ class Connection:
         inbox = self._inbox
         if inbox is not None and inbox.batch and inbox.turns > 0:
             inbox.turns -= 1
-            return inbox.batch.pop()
+            message = inbox.batch.pop()
+            if self._paused and not inbox:
+                self._read_on()
+            return message
         try:
             return await self.receive()
         except ConnectionClosed as closed:
@@ -433,7 +443,10 @@ class Connection:
                 raise ConnectionClosed(self._closed())
             await inbox.wait()
         inbox.turns -= 1
-        return inbox.batch.pop()
+        message = inbox.batch.pop()
+        if self._paused and not inbox:
+            self._read_on()
+        return message
 
     def _new_inbox(self) -> Inbox:
         return Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
@@ -495,16 +508,16 @@ class Connection:
         """
         if self._ended or self._endpoint.state is not State.OPEN:
             raise ConnectionClosed(self._closed())
-        if not self._writer.is_busy:
-            self._writer.flush()  # a sender that doesn't let others run has filled it
-            if self._outbox.put(frame):
-                return True
-        policy = self.settings.policy
-        if policy is Policy.BLOCK:
+        if isinstance(frame, Droppable):
+            if self._offer(frame) is Put.DISCONNECTED:
+                raise ConnectionClosed(self._closed())
+            return True
+        if self._writer.is_busy:
             return False
-        if self._offer(Droppable.make(frame, policy)) is Put.DISCONNECTED:
+        self._writer.flush()  # a sender that doesn't let others run has filled it
+        if self._ended:
             raise ConnectionClosed(self._closed())
-        return True
+        return self._outbox.put(frame)
 
     def encode(self, message: str | Payload) -> bytes:
         """Frame a message for this connection, to be given to `offer`. Raises as `send_nowait`."""
@@ -520,17 +533,18 @@ class Connection:
         when the connection was closed for being too slow, CLOSED when it was ending already.
         """
         put = QUEUED
-        if not self._outbox.put(frame):
-            if self._ended or self._endpoint.state is not State.OPEN:
-                return Put.CLOSED
-            if not self._writer.is_busy:
-                self._writer.flush()
+        if frame.policy is LATEST or not self._outbox.put(frame):
             put = self._offer(frame)
         if not self._writer.is_marked:
             self._writer.mark()
         return put
 
     def _offer(self, frame: Droppable) -> Put:
+        """Queue a frame by its policy, after making what room there is."""
+        if self._ended or self._endpoint.state is not State.OPEN:
+            return Put.CLOSED
+        if not self._writer.is_busy and frame.policy is not LATEST:
+            self._writer.flush()
         put = self._outbox.put_droppable(frame)
         if put is Put.FULL:
             self.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer", None)

@@ -16,6 +16,8 @@ import attrs
 import outcome
 import trio
 
+from ..protocol.frames import Payload
+
 URGENT = 1024
 """The most control frames that wait in one outbox."""
 
@@ -71,6 +73,17 @@ class Droppable(bytes):
         droppable.policy = policy
         droppable.key = key
         return droppable
+
+
+def droppable(
+    encode: Callable[[str | Payload], bytes], policy: Policy
+) -> Callable[[str | Payload], Droppable]:
+    """An encoder whose frames may be dropped by that policy."""
+
+    def encode_droppable(message: str | Payload) -> Droppable:
+        return Droppable.make(encode(message), policy)
+
+    return encode_droppable
 
 
 @attrs.define
@@ -152,8 +165,8 @@ class Outbox:
 
         A frame larger than the byte limit is taken alone, when nothing else is queued.
         """
-        room = self.room - len(frame)
         frames = self.frames
+        room = self.room - len(frame)
         if room < 0 or len(frames) >= self.limit_messages:
             if frames or self._begun or self.room < 0:
                 return False
@@ -343,3 +356,15 @@ class Outbox:
             trio.lowlevel.reschedule(task)
             admitted = True
         return admitted
+
+
+class LatestOutbox(Outbox):
+    """An outbox for a connection whose own policy is `latest`: every frame conflates, not only the hub's."""
+
+    __slots__ = ()
+
+    def put(self, frame: bytes) -> bool:
+        """Queue a data frame in the place of an older one with its key; False without room."""
+        if isinstance(frame, Droppable) and self.room >= 0:
+            self._conflate(frame.key)
+        return super().put(frame)

@@ -119,6 +119,15 @@ class PingTracker:
             self._queue_delay = now - ping.queued_at
         self._unsent.clear()
 
+    def assume_sent(self) -> None:
+        """All queued pings have gone, it is not known when: a stream's pong may overtake its writer.
+
+        Their time then counts from when they were queued.
+        """
+        for ping in self._unsent:
+            ping.sent_at = ping.queued_at
+        self._unsent.clear()
+
     def give_up(self, ping: PingInFlight) -> None:
         """Count a ping as lost."""
         if self._in_flight.pop(ping.payload, None) is not None:

@@ -174,9 +174,8 @@ class Hub:
             if exclude and connection in exclude:
                 continue
             if connection.is_client:  # whose frames are masked, each with a key of its own
-                put = connection.offer(
-                    Droppable.make(connection.encode(message), chosen, frame.key)
-                )
+                own = connection.encode(message)
+                put = connection.offer(Droppable.make(own, chosen, frame.key))
             else:
                 put = connection.offer(frame)
             if put is Put.QUEUED:

@@ -59,7 +59,16 @@ class Service:
 class Incoming:
     """A client whose opening handshake is under way."""
 
-    __slots__ = ("_poller", "_reader", "_server", "_timer", "_transport")
+    __slots__ = (
+        "_is_answering",
+        "_is_closed",
+        "_is_ended",
+        "_poller",
+        "_reader",
+        "_server",
+        "_timer",
+        "_transport",
+    )
 
     def __init__(
         self, server: Server, transport: Transport, poller: Poller, deadline: float
@@ -68,6 +77,9 @@ class Incoming:
         self._transport = transport
         self._poller = poller
         self._reader = RequestReader()
+        self._is_answering = False
+        self._is_closed = False
+        self._is_ended = False  # the client has no more to say
         self._timer: Timer = poller.timers.call_later(
             max(0, deadline - trio.current_time()), self._expire
         )
@@ -80,13 +92,16 @@ class Incoming:
 
     def close(self) -> None:
         """Give up."""
+        self._is_closed = True
         self._timer.cancel()
         self._transport.close()
         self._server.release(self)
 
     def on_end(self, error: Exception | None) -> None:
-        """Take note that the client went away."""
-        self.close()
+        """Take note that the client went away, or, in the middle of an answer, listens only."""
+        self._is_ended = True
+        if error is not None or not self._is_answering:
+            self.close()
 
     def on_bytes(self, buffer: Payload, end: int) -> None:
         """Take a piece of the request."""
@@ -134,6 +149,7 @@ class Incoming:
 
     def _respond(self, response: Response, *, with_body: bool = True) -> None:
         """Send a response and hang up."""
+        self._is_answering = True
         self._transport.receiver = Ignorer(self)
         self._server.start_soon(self._send, response.to_bytes(with_body=with_body))
 
@@ -142,14 +158,15 @@ class Incoming:
         outbox = Outbox(1, len(data))
         outbox.put(data)
         try:
-            while not outbox.is_empty:
+            while not (outbox.is_empty or self._is_closed):
                 await self._transport.write(outbox)
         except OSError:
             self.close()
             return
+        self._is_answering = False
         # Closing while something of the client's is unread would reset the connection, and the
         # response might be lost: wait for the client to close, or for the timer.
-        if not self._transport.end_output():
+        if self._is_ended or not self._transport.end_output():
             self.close()
 
 
@@ -166,7 +183,7 @@ class Ignorer:
 
     def on_end(self, error: Exception | None) -> None:
         """The client has gone, with the response or without it."""
-        self._incoming.close()
+        self._incoming.on_end(error)
 
 
 async def handle(handler: Handler, connection: Connection) -> None:
@@ -176,5 +193,7 @@ async def handle(handler: Handler, connection: Connection) -> None:
     except ConnectionClosed:
         pass
     except Exception as error:  # noqa: BLE001 - logged there
-        connection.fail_for(error)
+        # A handler with a nursery of its own raises ConnectionClosed in a group.
+        if not isinstance(error, ExceptionGroup) or error.split(ConnectionClosed)[1]:
+            connection.fail_for(error)
     await connection.aclose(CloseCode.NORMAL)

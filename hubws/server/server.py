@@ -59,6 +59,7 @@ class Server:
 
     Attributes:
         listeners: what it listens on.
+        addresses: where it listens, as the socket module gives addresses.
         clean: after it has ended: whether all connections were closed in order.
 
     """
@@ -73,6 +74,9 @@ class Server:
     ) -> None:
         self.service = service
         self.listeners = listeners
+        self.addresses: list[SocketAddress] = [
+            sock.getsockname() for sock in map(_listening_socket, listeners) if sock is not None
+        ]
         self.clean = True
         self._nursery = nursery
         self._max_connections = max_connections
@@ -85,15 +89,6 @@ class Server:
         self._accepted = 0
         self._last_complaint = -1.0
         self._idle: trio.Event | None = None
-
-    @property
-    def addresses(self) -> list[SocketAddress]:
-        """Where it listens, as the socket module gives addresses."""
-        return [
-            listener.socket.getsockname()
-            for listener in self.listeners
-            if isinstance(listener, trio.SocketListener)
-        ]
 
     @property
     def port(self) -> int:
@@ -116,13 +111,18 @@ class Server:
 
     async def accept_forever(self) -> None:
         """Accept on all listeners until the server drains."""
-        with self._accept_scope:
-            async with trio.open_nursery() as nursery:
-                for listener in self.listeners:
-                    if isinstance(listener, trio.SocketListener):
-                        nursery.start_soon(self._accept_sockets, listener.socket)
-                    else:
-                        nursery.start_soon(self._accept_streams, listener)
+        try:
+            with self._accept_scope:
+                async with trio.open_nursery() as nursery:
+                    for listener in self.listeners:
+                        if isinstance(listener, trio.SocketListener):
+                            nursery.start_soon(self._accept_sockets, listener.socket)
+                        else:
+                            nursery.start_soon(self._accept_streams, listener)
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:  # a listener that broke; the caller knows no group
+                raise group.exceptions[0] from None
+            raise
 
     async def _accept_sockets(self, listening: trio.socket.SocketType) -> None:
         # trio's own sockets accept one connection a checkpoint; a duplicate of the descriptor takes
@@ -150,7 +150,7 @@ class Server:
             except OSError as error:
                 await self._complain(error)
             else:
-                self.start_soon(self._take_stream, stream, None)
+                self.start_soon(self._take_stream, stream)
 
     async def _complain(self, error: OSError) -> None:
         """Get over a failed accept: at most one log line a second."""
@@ -171,19 +171,17 @@ class Server:
             deadline = trio.current_time() + self.service.handshake_timeout
             self._begin(transport, deadline)
         else:
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-            self.start_soon(self._take_stream, stream, remote)
+            stream: trio.abc.Stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            if self._ssl_context is not None:
+                stream = trio.SSLStream(
+                    stream, self._ssl_context, server_side=True, https_compatible=True
+                )
+            self.start_soon(self._take_stream, stream)
 
-    async def _take_stream(self, stream: trio.abc.Stream, remote: SocketAddress) -> None:
+    async def _take_stream(self, stream: trio.abc.Stream) -> None:
         """Do the TLS handshake, if there is one to do, within the time of the opening handshake."""
         deadline = trio.current_time() + self.service.handshake_timeout
-        local: SocketAddress = None
-        if isinstance(stream, trio.SocketStream):
-            local = stream.socket.getsockname()
-        if self._ssl_context is not None:
-            stream = trio.SSLStream(
-                stream, self._ssl_context, server_side=True, https_compatible=True
-            )
+        remote, local = _addresses(stream)
         if isinstance(stream, trio.SSLStream):
             done = False
             try:
@@ -245,7 +243,7 @@ class Server:
 
         Stops accepting; closes all connections with 1001, spread evenly over `spread` seconds; waits
         for what they still have to send and for their peers' close frames; after `grace` seconds in
-        all, ends what is left.
+        all, or when it is cancelled, ends what is left.
         """
         if self._drained is not None:
             await self._drained.wait()
@@ -256,24 +254,46 @@ class Server:
             incoming.close()
         connections = list(self._connections)
         pause = spread / len(connections) if connections else 0
-        with trio.move_on_after(grace):
-            for connection in connections:
-                connection.close_nowait(CloseCode.GOING_AWAY)
-                if pause:
-                    await trio.sleep(pause)
-            while self._connections:
-                self._idle = trio.Event()
-                await self._idle.wait()
-        left = list(self._connections)
-        for connection in left:
-            connection.abort()
-        self.clean = not left and all(
-            closure.clean for connection in connections if (closure := connection.closure)
-        )
-        if left:
-            logger.warning("%d connections did not close within %g s", len(left), grace)
-        self._drained.set()
+        try:
+            with trio.move_on_after(grace):
+                for listener in self.listeners:  # so that clients are refused rather than kept
+                    await trio.aclose_forcefully(listener)
+                for connection in connections:
+                    connection.close_nowait(CloseCode.GOING_AWAY)
+                    if pause:
+                        await trio.sleep(pause)
+                while self._connections:
+                    self._idle = trio.Event()
+                    await self._idle.wait()
+        finally:
+            left = list(self._connections)
+            for connection in left:
+                connection.abort()
+            self.clean = not left and all(
+                closure.clean for connection in connections if (closure := connection.closure)
+            )
+            if left:
+                logger.warning("%d connections did not close within %g s", len(left), grace)
+            self._drained.set()
         return self.clean
+
+
+def _listening_socket(listener: trio.abc.Listener[Any]) -> trio.socket.SocketType | None:
+    if isinstance(listener, trio.SSLListener):
+        listener = listener.transport_listener
+    return listener.socket if isinstance(listener, trio.SocketListener) else None
+
+
+def _addresses(stream: trio.abc.Stream) -> tuple[SocketAddress, SocketAddress]:
+    """Remote and local address of a stream, None where it has none."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if isinstance(stream, trio.SocketStream):
+        try:
+            return stream.socket.getpeername(), stream.socket.getsockname()
+        except OSError:  # the peer has gone already
+            pass
+    return None, None
 
 
 async def _guard(function: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -343,6 +363,12 @@ async def serve(
         raise TypeError(f"handler is an async function or Callbacks, not {handler!r}")
     if isinstance(subprotocols, str) or not all(map(is_token, subprotocols)):
         raise ValueError(f"subprotocols is a sequence of tokens, not {subprotocols!r}")
+    if isinstance(origins, str) and origins not in ("same", "any"):
+        raise ValueError(f"origins is 'same', 'any' or a list of origins, not {origins!r}")
+    if not handshake_timeout > 0:
+        raise ValueError(f"handshake_timeout must be over 0, not {handshake_timeout!r}")
+    if not grace >= 0:
+        raise ValueError(f"grace must not be below 0, not {grace!r}")
     if port is None and listeners is None and unix_path is None:
         raise TypeError("serve needs a port, listeners or unix_path to listen on")
     service = Service(
@@ -356,17 +382,19 @@ async def serve(
         handshake_timeout=handshake_timeout,
     )
     opened = list(listeners or ())
-    if port is not None:
-        opened += await trio.open_tcp_listeners(port, host=host, backlog=backlog)
-    if unix_path is not None:
-        opened.append(await _open_unix_listener(unix_path, backlog))
+    bound = False
     try:
+        if port is not None:
+            opened += await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        if unix_path is not None:
+            opened.append(await _open_unix_listener(unix_path, backlog))
+            bound = True
         await _run(service, opened, max_connections, ssl_context, grace, task_status)
     finally:
         for listener in opened:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(listener)
-        if unix_path is not None:
+        if unix_path is not None and bound:
             await _remove(unix_path)
 
 
@@ -386,7 +414,8 @@ async def _run(
     failure: BaseException | None = None
     stop = trio.Event()
     async with trio.open_nursery() as outer:
-        handlers = await outer.start(_hold_nursery, stop)
+        with trio.CancelScope(shield=True):  # cancelled here, the task would never be handed over
+            handlers = await outer.start(_hold_nursery, stop)
         server = Server(service, listeners, handlers, max_connections, ssl_context)
         try:
             task_status.started(server)

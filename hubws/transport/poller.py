@@ -141,15 +141,20 @@ class Poller:
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
-            await self._flush()
-            self._flusher = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(unpark)
+            if self._dirty:
+                await self._flush()
+            else:
+                self._flusher = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(unpark)
 
     async def _flush(self) -> None:
+        """Flush who is marked now; who is marked meanwhile has to wait for the next time."""
         dirty = self._dirty
-        while dirty:
-            some = dirty[:SLICE]
-            del dirty[:SLICE]
+        left = len(dirty)
+        while left > 0 and dirty:
+            some = dirty[: min(SLICE, left)]
+            del dirty[: len(some)]
+            left -= len(some)
             for flushable in some:
                 flushable.flush()
             if dirty:
