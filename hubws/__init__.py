@@ -13,7 +13,7 @@ The layers, each importing only from those above it:
 from .client.connect import connect
 from .connection.callbacks import Callbacks
 from .connection.connection import Connection
-from .connection.outbox import Policy
+from .connection.queue import Policy
 from .connection.rtt import RoundTripTimes
 from .connection.settings import Settings
 from .connection.statistics import ConnectionStatistics

@@ -19,7 +19,7 @@ from ..protocol.http import HeaderPairs, Response, ResponseReader
 from ..transport.abc import Transport
 from ..transport.poller import current_poller
 from ..transport.socket import SocketTransport
-from ..transport.stream import StreamTransport
+from ..transport.stream import StreamTransport, addresses_of
 from ..transport.syscalls import HAS_EPOLL
 
 READ = 16 * 1024
@@ -131,10 +131,7 @@ async def _shake_hands(stream: trio.abc.Stream, request: bytes) -> tuple[Respons
 
 def _transport(stream: trio.abc.Stream) -> Transport:
     """The fast way for plain sockets, the general one for the rest."""
-    if isinstance(stream, trio.SocketStream):
-        sock = stream.socket
-        remote = sock.getpeername()
-        if HAS_EPOLL:
-            return SocketTransport.from_stream(stream, current_poller(), remote)
-        return StreamTransport(stream, remote, sock.getsockname())
-    return StreamTransport(stream)
+    remote, local = addresses_of(stream)
+    if isinstance(stream, trio.SocketStream) and HAS_EPOLL:
+        return SocketTransport.from_stream(stream, current_poller(), remote)
+    return StreamTransport(stream, remote, local)

@@ -34,11 +34,11 @@ from .callbacks import NO_CALLBACKS, Callbacks, PongCallback
 from .inbox import TURN, Inbox
 from .keepalive import Keepalive
 from .mask_keys import next_mask_key
-from .outbox import LATEST, QUEUED, Droppable, LatestOutbox, Outbox, Policy, Put, droppable
+from .outbox import LatestOutbox, Outbox
+from .queue import LATEST, QUEUED, Droppable, Policy, Put, droppable
 from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
 from .settings import Settings
 from .statistics import ConnectionStatistics
-from .writer import Writer
 
 if TYPE_CHECKING:
     from ..protocol.http import Request, Response
@@ -65,6 +65,7 @@ class Connection:
 
     Attributes:
         id: a number that no other connection of this process has.
+        is_client: whether this side opened the connection.
         remote: the peer's address, as the socket module gives it; None for a memory stream.
         request: the opening handshake's request (server) or None.
         response: the opening handshake's response (client) or None.
@@ -87,7 +88,6 @@ class Connection:
         "_error",
         "_hang_up",
         "_inbox",
-        "_is_client",
         "_keepalive",
         "_last_pong",
         "_on_message",
@@ -100,8 +100,8 @@ class Connection:
         "_transport",
         "_turns",
         "_undelivered",
-        "_writer",
         "id",
+        "is_client",
         "remote",
         "request",
         "response",
@@ -127,7 +127,7 @@ class Connection:
         self.response = response
         self.subprotocol = subprotocol
         self.settings = settings
-        self._is_client = is_client
+        self.is_client = is_client
         self._transport = transport
         self._poller = poller
         self._callbacks = callbacks
@@ -147,8 +147,7 @@ class Connection:
         if settings.policy is not Policy.BLOCK:
             self._encode = droppable(self._encode, settings.policy)
         make_outbox = LatestOutbox if settings.policy is LATEST else Outbox
-        self._outbox = make_outbox(settings.outbox_messages, settings.outbox_bytes)
-        self._writer = Writer(self._outbox, transport, poller, self, settings.write_timeout)
+        self._outbox = make_outbox(transport, poller, self, settings)
         self._inbox: Inbox | None = None
         self._pings: PingTracker | None = None
         self._keepalive: Keepalive | None = None
@@ -175,11 +174,6 @@ class Connection:
     def state(self) -> State:
         """Where it is in its life (RFC 6455 §4.1, §7.1)."""
         return self._endpoint.state
-
-    @property
-    def is_client(self) -> bool:
-        """Whether this side opened the connection."""
-        return self._is_client
 
     @property
     def local(self) -> SocketAddress:
@@ -242,7 +236,7 @@ class Connection:
             outbox_bytes=self._outbox.queued_bytes,
             dropped=0 if counters is None else counters.dropped,
             conflated=0 if counters is None else counters.conflated,
-            is_stalled=self._writer.is_busy,
+            is_stalled=self._outbox.is_busy,
         )
 
     # -- beginning -----------------------------------------------------------------------------
@@ -267,7 +261,7 @@ class Connection:
     def send_handshake(self, response: bytes) -> None:
         """Queue the response of the opening handshake ahead of everything else."""
         self._outbox.put_urgent(response)
-        self._writer.mark()
+        self._outbox.mark()
 
     # -- what arrives --------------------------------------------------------------------------
 
@@ -368,10 +362,10 @@ class Connection:
             return
         pong = self._endpoint.encode_pong(payload)
         # A peer that doesn't read its pongs gets the newest one only (RFC 6455 §5.5.3).
-        if not (self._writer.is_busy and self._outbox.replace_urgent(self._last_pong, pong)):
+        if not (self._outbox.is_busy and self._outbox.replace_urgent(self._last_pong, pong)):
             if not self._outbox.put_urgent(pong):
                 self._outbox.replace_urgent(self._last_pong, pong)
-            self._writer.mark()
+            self._outbox.mark()
         self._last_pong = pong
 
     def _on_pong(self, payload: bytes) -> None:
@@ -391,7 +385,7 @@ class Connection:
         assert close is not None
         if self._endpoint.close_sent is None:
             self._send_close(None if close.code == CloseCode.NO_STATUS else close.code)
-        if not self._is_client:
+        if not self.is_client:
             self._hang_up_when_flushed()
 
     def _on_violation(self, error: RemoteProtocolError) -> None:
@@ -474,8 +468,6 @@ class Connection:
                 f"the outbox is full with {self._outbox.queued_messages} messages "
                 f"of {self._outbox.queued_bytes} bytes in all"
             )
-        if not self._writer.is_marked:
-            self._writer.mark()
 
     async def send(self, message: str | Payload) -> None:
         """Send a message: str as text, bytes-like as binary.
@@ -495,7 +487,6 @@ class Connection:
         if outbox.has_waiting or not (outbox.put(frame) or self._put_full(frame)):
             await outbox.wait_put(frame)
             return
-        self._writer.mark()
         self._turns -= 1
         if self._turns < 0:
             self._turns = TURN
@@ -512,9 +503,9 @@ class Connection:
             if self._offer(frame) is Put.DISCONNECTED:
                 raise ConnectionClosed(self._closed())
             return True
-        if self._writer.is_busy:
+        if self._outbox.is_busy:
             return False
-        self._writer.flush()  # a sender that doesn't let others run has filled it
+        self._outbox.flush()  # a sender that doesn't let others run has filled it
         if self._ended:
             raise ConnectionClosed(self._closed())
         return self._outbox.put(frame)
@@ -535,16 +526,14 @@ class Connection:
         put = QUEUED
         if frame.policy is LATEST or not self._outbox.put(frame):
             put = self._offer(frame)
-        if not self._writer.is_marked:
-            self._writer.mark()
         return put
 
     def _offer(self, frame: Droppable) -> Put:
         """Queue a frame by its policy, after making what room there is."""
         if self._ended or self._endpoint.state is not State.OPEN:
             return Put.CLOSED
-        if not self._writer.is_busy and frame.policy is not LATEST:
-            self._writer.flush()
+        if not self._outbox.is_busy and frame.policy is not LATEST:
+            self._outbox.flush()
         put = self._outbox.put_droppable(frame)
         if put is Put.FULL:
             self.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer", None)
@@ -560,7 +549,6 @@ class Connection:
         encoded = self._endpoint.encode_crafted(frame)
         if not self._outbox.put(encoded) and not self._put_full(encoded):
             raise trio.WouldBlock("the outbox is full")
-        self._writer.mark()
 
     # -- pings ---------------------------------------------------------------------------------
 
@@ -598,7 +586,7 @@ class Connection:
             ping = self._pings.start(bytes(content))
         except ValueError as error:
             raise LocalProtocolError(str(error)) from None
-        self._writer.tell_flushed = True
+        self._outbox.tell_flushed = True
         self._put_urgent(frame)
         return ping
 
@@ -612,7 +600,7 @@ class Connection:
     def _put_urgent(self, frame: bytes) -> None:
         if not self._outbox.put_urgent(frame):
             raise trio.WouldBlock("too many control frames wait to be sent")
-        self._writer.mark()
+        self._outbox.mark()
 
     def add_pong_callback(self, callback: PongCallback) -> None:
         """Call a function at every pong, after those that were added before it."""
@@ -625,11 +613,11 @@ class Connection:
         self._pong_callbacks = tuple(callbacks)
 
     def on_flushed(self) -> None:
-        """Take note that some of what waited has gone (see `writer.Owner`)."""
+        """Take note that some of what waited has gone (see `outbox.Owner`)."""
         if self._pings is not None and not self._outbox.has_urgent:
             self._pings.stamp()
         if not self._hang_up:
-            self._writer.tell_flushed = False
+            self._outbox.tell_flushed = False
         elif self._outbox.is_empty:
             if self._endpoint.close_received is not None:
                 self._end(None)
@@ -637,7 +625,7 @@ class Connection:
                 self._transport.end_output()
 
     def on_broken(self, error: Exception) -> None:
-        """Take note that nothing can be sent any more (see `writer.Owner`)."""
+        """Take note that nothing can be sent any more (see `outbox.Owner`)."""
         self._end(error)
 
     # -- ending --------------------------------------------------------------------------------
@@ -688,7 +676,7 @@ class Connection:
         if self._error is None:
             self._error = error
         self._endpoint.ignore()
-        if self._writer.is_busy and isinstance(error, TimeoutError):
+        if self._outbox.is_busy and isinstance(error, TimeoutError):
             self._end(error)
             return
         if self._endpoint.close_sent is None:
@@ -700,12 +688,12 @@ class Connection:
         self._read_on()
 
     def _hang_up_when_flushed(self) -> None:
-        self._hang_up = self._writer.tell_flushed = True
-        self._writer.mark()
+        self._hang_up = self._outbox.tell_flushed = True
+        self._outbox.mark()
 
     def _send_close(self, code: int | None, reason: str = "") -> None:
         """Queue this side's close frame: behind the data, or instead of it when the peer is slow."""
-        if self._writer.is_busy:
+        if self._outbox.is_busy:
             self._undelivered += self._outbox.discard()
             self._outbox.put_urgent(self._endpoint.encode_close(code, reason))
         else:
@@ -723,7 +711,7 @@ class Connection:
         if self._keepalive is not None:
             self._keepalive.stop()
         self._set_close_timer(self.settings.close_timeout)
-        self._writer.mark()
+        self._outbox.mark()
 
     def _set_close_timer(self, seconds: float) -> None:
         if self._close_timer is not None:
@@ -752,7 +740,7 @@ class Connection:
             self._keepalive.stop()
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self._writer.stop()
+        self._outbox.stop()
         self._outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
         if self._pings is not None:
             self._pings.end()

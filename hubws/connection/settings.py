@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import attrs
 
-from .outbox import Policy
+from .queue import Policy
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:

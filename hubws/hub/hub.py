@@ -11,7 +11,7 @@ import trio
 
 from ..connection.callbacks import PongCallback
 from ..connection.connection import Connection
-from ..connection.outbox import Droppable, Policy, Put
+from ..connection.queue import Droppable, Policy, Put
 from ..errors import ConnectionClosed
 from ..protocol.codec import encode_message
 from ..protocol.frames import Payload, surrogate_error

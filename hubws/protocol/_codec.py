@@ -7,10 +7,7 @@ A codec therefore knows the layout of a frame (RFC 6455 §5.2) and nothing else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import TypeAlias
 
 Payload: TypeAlias = bytes | bytearray | memoryview
 """Bytes in one of Python's own containers."""
@@ -34,13 +31,13 @@ def decode(
     bytes. Returns the messages, text as str and binary as bytes, and the position of the first byte
     that was left. Raises ValueError when start and end do not lie in the buffer.
     """
-    size = memoryview(buffer).nbytes
-    if not 0 <= start <= end <= size:
-        raise ValueError(f"start {start} and end {end} must lie in a buffer of {size} bytes")
+    view = memoryview(buffer).cast("B")
+    if not 0 <= start <= end <= len(view):
+        raise ValueError(f"start {start} and end {end} must lie in a buffer of {len(view)} bytes")
     messages: list[str | bytes] = []
     mask_bit = 0x80 if masked else 0
     while end - start >= 2:
-        first, second = buffer[start], buffer[start + 1]
+        first, second = view[start], view[start + 1]
         if first not in (TEXT, BINARY) or second & 0x80 != mask_bit:
             break
         length, header = second & 0x7F, 2
@@ -49,7 +46,7 @@ def decode(
             if end - start < header:
                 break
             least = 126 if length == 126 else 65536
-            length = int.from_bytes(buffer[start + 2 : start + header], "big")
+            length = int.from_bytes(view[start + 2 : start + header], "big")
             if length < least:
                 break
         if masked:
@@ -57,8 +54,8 @@ def decode(
         if length > max_size or end - start < header + length:
             break
         at = start + header
-        key = bytes(buffer[at - 4 : at]) if masked else None
-        payload = mask(buffer, at, at + length, key, 0)
+        key = bytes(view[at - 4 : at]) if masked else None
+        payload = mask(view, at, at + length, key, 0)
         if first == BINARY:
             messages.append(payload)
         else:
@@ -106,18 +103,16 @@ def header(first_byte: int, length: int, mask_key: bytes | None) -> bytes:
     return head + (mask_key or b"")
 
 
-def mask(
-    data: Payload | Sequence[int], start: int, end: int, key: bytes | None, phase: int, /
-) -> bytes:
+def mask(data: Payload, start: int, end: int, key: bytes | None, phase: int, /) -> bytes:
     """Mask or unmask data[start:end], whose first byte meets key[phase % 4] (RFC 6455 §5.3).
 
     Without a key it is a copy. Raises ValueError for a key that is not 4 bytes.
     """
     if key is not None and not (type(key) is bytes and len(key) == 4):
         raise ValueError(f"a masking key is 4 bytes or None, not {key!r}")
-    view = memoryview(data)  # type: ignore[arg-type]  # a buffer, whatever its container
-    if not 0 <= start <= end <= view.nbytes:
-        raise ValueError(f"start {start} and end {end} must lie in a buffer of {view.nbytes} bytes")
+    view = memoryview(data).cast("B")
+    if not 0 <= start <= end <= len(view):
+        raise ValueError(f"start {start} and end {end} must lie in a buffer of {len(view)} bytes")
     part = bytes(view[start:end])
     if key is None or not part:
         return part

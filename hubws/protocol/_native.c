@@ -102,7 +102,7 @@ static PyObject *decode(PyObject *module, PyObject *const *args, Py_ssize_t narg
         }
         if (masked)
             header += 4;
-        if (length > (uint64_t)max_size || end - at < header ||
+        if (max_size < 0 || length > (uint64_t)max_size || end - at < header ||
             length > (uint64_t)(end - at - header))
             break;
         const unsigned char *payload = data + at + header;
@@ -167,7 +167,7 @@ static int take_key(PyObject *object, const unsigned char **key) {
     *key = NULL;
     if (object == Py_None)
         return 0;
-    if (!PyBytes_Check(object) || PyBytes_Size(object) != 4) {
+    if (!PyBytes_CheckExact(object) || PyBytes_Size(object) != 4) {
         PyErr_Format(PyExc_ValueError, "a masking key is 4 bytes or None, not %R", object);
         return -1;
     }
@@ -183,6 +183,13 @@ static PyObject *encode(int first, PyObject *payload, const unsigned char *key) 
     }
     Py_buffer view;
     if (PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_BufferError)) { /* not contiguous; a copy is */
+            PyErr_Clear();
+            PyObject *copy = PyBytes_FromObject(payload);
+            PyObject *bytes = copy ? encode(first, copy, key) : NULL;
+            Py_XDECREF(copy);
+            return bytes;
+        }
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
             PyErr_Clear();
             PyErr_Format(PyExc_TypeError, "a message is str or bytes-like, not %R", payload);

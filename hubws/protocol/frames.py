@@ -252,6 +252,13 @@ def _as_mask_key(value: bytes | None) -> bytes | None:
     return value
 
 
+def _as_payload(value: Payload) -> bytes:
+    try:
+        return bytes(memoryview(value))
+    except TypeError:
+        raise TypeError(f"the payload of a frame is bytes-like, not {value!r}") from None
+
+
 def _as_opcode(value: int) -> int:
     if not 0 <= value <= 15:
         raise LocalProtocolError(f"an opcode is 0 to 15, not {value}")
@@ -267,7 +274,9 @@ class Frame:
     """
 
     opcode: int = attrs.field(converter=_as_opcode, on_setattr=attrs.setters.convert)
-    payload: bytes = attrs.field(default=b"", converter=bytes, on_setattr=attrs.setters.convert)
+    payload: bytes = attrs.field(
+        default=b"", converter=_as_payload, on_setattr=attrs.setters.convert
+    )
     fin: bool = True
     rsv1: bool = False
     rsv2: bool = False
@@ -329,6 +338,8 @@ class Frame:
 
     @close_code.setter
     def close_code(self, code: int) -> None:
+        if not 0 <= code <= 0xFFFF:
+            raise LocalProtocolError(f"a close code has two bytes; {code} does not fit")
         self.payload = code.to_bytes(2, "big") + self.payload[2:]
 
     @property
@@ -338,26 +349,21 @@ class Frame:
 
     @close_reason.setter
     def close_reason(self, reason: str) -> None:
-        code = self.close_code
-        self.payload = build_close(CloseCode.NORMAL if code is None else code, reason)
+        code = self.payload[:2] if len(self.payload) > 1 else CloseCode.NORMAL.to_bytes(2, "big")
+        self.payload = code + encode_text(reason, "a close reason")
 
     def __str__(self) -> str:
-        bits = "".join(
-            f" {name}"
-            for name, is_set in [
-                ("FIN", self.fin),
-                ("RSV1", self.rsv1),
-                ("RSV2", self.rsv2),
-                ("RSV3", self.rsv3),
-            ]
-            if is_set
-        )
-        name = self.opcode.name if isinstance(self.opcode, Opcode) else f"opcode {self.opcode:#x}"
-        key = "" if self.mask_key is None else f" mask {self.mask_key.hex()}"
+        words = [
+            self.opcode.name if isinstance(self.opcode, Opcode) else f"opcode {self.opcode:#x}"
+        ]
+        words += [bit.upper() for bit in ("fin", "rsv1", "rsv2", "rsv3") if getattr(self, bit)]
+        if self.mask_key is not None:
+            words.append(f"mask {self.mask_key.hex()}")
+        words.append(f"{len(self.payload)} bytes")
         if self.opcode == Opcode.CLOSE and self.close_code is not None:
-            content = f"{self.close_code} {self.close_reason!r}"
+            words.append(f"{self.close_code} {self.close_reason!r}")
         elif self.opcode == Opcode.TEXT:
-            content = repr(self.payload[:64].decode(errors="replace"))
-        else:
-            content = self.payload[:32].hex(" ")
-        return f"<{name}{bits}{key} {len(self.payload)} bytes {content}>".replace("  ", " ")
+            words.append(repr(self.payload[:64].decode(errors="replace")))
+        elif self.payload:
+            words.append(self.payload[:32].hex(" "))
+        return f"<{' '.join(words)}>"

@@ -191,6 +191,8 @@ class Address:
             raise LocalProtocolError(f"{url!r} must begin with ws:// or wss://")
         if not parts.hostname:
             raise LocalProtocolError(f"{url!r} names no host")
+        if not parts.hostname.isascii() or any(char <= " " for char in parts.hostname):
+            raise LocalProtocolError(f"the host {parts.hostname!r} must be ASCII, such as xn--...")
         if parts.fragment or "#" in url:
             raise LocalProtocolError(f"{url!r} has a fragment, which a WebSocket URL may not have")
         if parts.username is not None:

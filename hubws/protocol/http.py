@@ -203,7 +203,8 @@ class _HeaderReader:
         self.lines: list[tuple[str, str]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.lines.append((name.decode("latin-1"), value.decode("latin-1")))
+        # llhttp leaves the whitespace behind a value, which is no part of it (RFC 9110 §5.5)
+        self.lines.append((name.decode("latin-1"), value.decode("latin-1").rstrip(" \t")))
 
     @property
     def headers(self) -> Headers:
@@ -233,23 +234,23 @@ class RequestReader(_HeaderReader):
 
         Raises UpgradeRefused with 400 for what is not HTTP and 431 for a head that is too large.
         """
-        room = MAX_HEAD - len(self._received)
-        some = data[:room]
-        used = len(some)
+        before = len(self._received)
+        if not before:
+            data = data.lstrip(b"\r\n")  # empty lines before a request are ignored (RFC 9112 §2.2)
+        self._received += data[: MAX_HEAD - before]
+        end = self._received.find(b"\r\n\r\n", max(0, before - 3)) + 4
+        # the parser gets the head only: what is behind it may be another protocol
+        used = (end if end > 3 else len(self._received)) - before
         try:
-            self._parser.feed_data(some)
-        except httptools.HttpParserUpgrade as upgrade:
-            used = upgrade.args[0]
+            self._parser.feed_data(data[:used])
+        except httptools.HttpParserUpgrade:
+            pass
         except httptools.HttpParserError as error:
-            if not self._complete:
-                raise UpgradeRefused(
-                    Response.refusal(400, f"not an HTTP request: {error}")
-                ) from None
-        self._received += some[:used]
+            raise UpgradeRefused(Response.refusal(400, f"not an HTTP request: {error}")) from None
         if len(self.lines) > MAX_HEADERS:
             raise UpgradeRefused(Response.refusal(431, f"over {MAX_HEADERS} header lines"))
         if not self._complete:
-            if used == room:
+            if len(self._received) == MAX_HEAD:
                 raise UpgradeRefused(Response.refusal(431, f"the head has over {MAX_HEAD} bytes"))
             return None
         self.rest = data[used:]
@@ -257,7 +258,7 @@ class RequestReader(_HeaderReader):
             self._parser.get_method().decode("latin-1"),
             self._target.decode("latin-1"),
             self._parser.get_http_version(),
-            bytes(self._received),
+            bytes(self._received[:end]),
         )
 
 
@@ -275,15 +276,25 @@ class ResponseReader(_HeaderReader):
         self.rest = b""
         """What came behind a 101."""
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_complete:  # else it is a trailer, or of another response
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._head_complete = True
+        if self._head_complete:
+            return
         self._status = self._parser.get_status_code()
+        if self._status < 200 and self._status != 101:
+            self.lines.clear()  # an interim response; the answer follows (RFC 9110 §15.2)
+        else:
+            self._head_complete = True
 
     def on_body(self, body: bytes) -> None:
-        self._body += body[: MAX_BODY - len(self._body)]
+        if not self._complete:
+            self._body += body[: MAX_BODY - len(self._body)]
 
     def on_message_complete(self) -> None:
-        self._complete = True
+        self._complete = self._head_complete
 
     def receive_data(self, data: bytes) -> Response | None:
         """Take some bytes; the response once it is all here, or enough of a refusal's body is.
@@ -298,6 +309,7 @@ class ResponseReader(_HeaderReader):
         except httptools.HttpParserError as error:
             if not self._head_complete:
                 raise HandshakeError(f"the server's answer is not HTTP: {error}") from None
+            self._complete = True  # there is no reading on in a broken body
         self._size += used
         if not self._head_complete:
             if self._size > MAX_HEAD:

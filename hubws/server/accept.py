@@ -11,7 +11,7 @@ import trio
 
 from ..connection.callbacks import NO_CALLBACKS, Callbacks
 from ..connection.connection import Connection
-from ..connection.outbox import Outbox
+from ..connection.queue import SendQueue
 from ..connection.settings import Settings
 from ..errors import ConnectionClosed, UpgradeRefused
 from ..protocol.frames import CloseCode
@@ -155,11 +155,11 @@ class Incoming:
 
     async def _send(self, data: bytes) -> None:
         """Write a response within what is left of the handshake's time."""
-        outbox = Outbox(1, len(data))
-        outbox.put(data)
+        queue = SendQueue(1, len(data))
+        queue.put(data)
         try:
-            while not (outbox.is_empty or self._is_closed):
-                await self._transport.write(outbox)
+            while not (queue.is_empty or self._is_closed):
+                await self._transport.write(queue)
         except OSError:
             self.close()
             return

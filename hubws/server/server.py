@@ -23,7 +23,7 @@ from ..protocol.http import HeaderPairs, Headers, Response, is_token
 from ..transport.abc import SocketAddress, Transport
 from ..transport.poller import current_poller
 from ..transport.socket import SocketTransport
-from ..transport.stream import StreamTransport
+from ..transport.stream import StreamTransport, addresses_of
 from ..transport.syscalls import HAS_EPOLL
 from .accept import Handler, Incoming, RequestHandler, Service, handle
 
@@ -181,7 +181,7 @@ class Server:
     async def _take_stream(self, stream: trio.abc.Stream) -> None:
         """Do the TLS handshake, if there is one to do, within the time of the opening handshake."""
         deadline = trio.current_time() + self.service.handshake_timeout
-        remote, local = _addresses(stream)
+        remote, local = addresses_of(stream)
         if isinstance(stream, trio.SSLStream):
             done = False
             try:
@@ -282,18 +282,6 @@ def _listening_socket(listener: trio.abc.Listener[Any]) -> trio.socket.SocketTyp
     if isinstance(listener, trio.SSLListener):
         listener = listener.transport_listener
     return listener.socket if isinstance(listener, trio.SocketListener) else None
-
-
-def _addresses(stream: trio.abc.Stream) -> tuple[SocketAddress, SocketAddress]:
-    """Remote and local address of a stream, None where it has none."""
-    if isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    if isinstance(stream, trio.SocketStream):
-        try:
-            return stream.socket.getpeername(), stream.socket.getsockname()
-        except OSError:  # the peer has gone already
-            pass
-    return None, None
 
 
 async def _guard(function: Callable[..., Awaitable[object]], *args: object) -> None:

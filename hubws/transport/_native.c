@@ -78,7 +78,8 @@ static PyObject *send_parts(PyObject *module, PyObject *const *args, Py_ssize_t 
         }
         struct msghdr message = {.msg_iov = vector, .msg_iovlen = parts};
         do
-            n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+            n = parts == 1 ? send(fd, vector->iov_base, offered, MSG_NOSIGNAL | MSG_DONTWAIT)
+                           : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
         if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
             return PyErr_SetFromErrno(PyExc_OSError);

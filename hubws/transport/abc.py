@@ -24,7 +24,7 @@ class Receiver(Protocol):
 class Source(Protocol):
     """What there is to send, in order."""
 
-    def flush(self, send: Callable[[list[bytes]], int]) -> bool:
+    def flush_to(self, send: Callable[[list[bytes]], int]) -> bool:
         """Offer all of it to a function that returns how many bytes it has taken."""
 
     def take(self, size: int) -> bytes:
@@ -52,8 +52,9 @@ class Transport(Protocol):
     def resume(self) -> None:
         """Go on reading."""
 
-    def send_nowait(self, parts: list[bytes]) -> int:
-        """Take what can be taken now, in order; returns how many bytes (0: none)."""
+    @property
+    def send_nowait(self) -> Callable[[list[bytes]], int]:
+        """Takes what can be taken now of some parts, in order; returns how many bytes (0: none)."""
 
     async def write(self, source: Source) -> None:
         """Wait until some of what the source has can be sent, and send it. For one task at a time.

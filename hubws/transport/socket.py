@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -17,6 +19,7 @@ class SocketTransport:
     __slots__ = (
         "__weakref__", "_fd", "_poller", "_reading", "_socket", "_waiting", "receiver",
         "remote",
+        "send_nowait",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, poller: Poller, remote: SocketAddress) -> None:
@@ -27,6 +30,7 @@ class SocketTransport:
         self._waiting = False
         self.receiver: Receiver | None = None
         self.remote = remote
+        self.send_nowait: Callable[[list[bytes]], int] = partial(send, self._fd)
 
     @classmethod
     def from_stream(
@@ -72,9 +76,6 @@ class SocketTransport:
             self.pause()
             receiver.on_end(None)
 
-    def send_nowait(self, parts: list[bytes]) -> int:
-        return send(self._fd, parts)
-
     async def write(self, source: Source) -> None:
         self._waiting = True
         try:
@@ -83,7 +84,7 @@ class SocketTransport:
             raise OSError("the socket was closed") from None
         finally:
             self._waiting = False
-        source.flush(self.send_nowait)
+        source.flush_to(self.send_nowait)
 
     def end_output(self) -> bool:
         if self._fd >= 0:
@@ -99,8 +100,13 @@ class SocketTransport:
             if self._waiting:
                 trio.lowlevel.notify_closing(self._socket)
             self._fd = -1
+            self.send_nowait = _refuse  # the descriptor's number may soon be another socket's
             self.receiver = None
             try:
                 self._socket.close()
             except OSError:  # what was not delivered is known to be lost
                 pass
+
+
+def _refuse(_parts: list[bytes]) -> int:
+    raise OSError("the socket was closed")

@@ -13,6 +13,18 @@ GOODBYE = 1.0
 """How long a stream may take to close in its own way (TLS says close_notify), in seconds."""
 
 
+def addresses_of(stream: trio.abc.Stream) -> tuple[SocketAddress, SocketAddress]:
+    """Remote and local address of a stream; None for both where it has none, or no more."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if isinstance(stream, trio.SocketStream):
+        try:
+            return stream.socket.getpeername(), stream.socket.getsockname()
+        except OSError:  # the peer has gone already
+            pass
+    return None, None
+
+
 class StreamTransport:
     """A stream read by a task of its own, which ends when the stream does or is closed."""
 

@@ -366,7 +366,7 @@ class TestBounds:
         client, server = make_lockstep_pair(start_client=False)
         for number in range(5000):
             client._outbox._urgent.append(client._endpoint.encode_ping(str(number).encode()))
-        client._writer.mark()
+        client._outbox.mark()
         await trio.testing.wait_all_tasks_blocked()
         assert server.queued_bytes < 20_000
 

@@ -1,0 +1,363 @@
+"""What waits to be sent on one connection, in the order in which it will go, and what gives way.
+
+    the rest of a frame begun → control frames → data frames
+
+A frame that has begun is finished before anything else; control frames pass ahead of queued data,
+between frames (RFC 6455 §5.4). Data is bounded in messages and in bytes; at the bound a policy says
+what gives way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from enum import Enum, StrEnum
+
+import attrs
+import outcome
+import trio
+
+from ..protocol.frames import Payload
+
+URGENT = 1024
+"""The most control frames that wait in one outbox."""
+
+PIECE = 256 * 1024
+"""A frame that the socket took in part is kept in pieces of this size, in bytes."""
+
+
+class Policy(StrEnum):
+    """What happens when an outbox is full."""
+
+    BLOCK = "block"
+    """`send` waits, `send_nowait` raises trio.WouldBlock; a broadcast leaves the message out."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest queued message that may be dropped makes room."""
+    DROP_NEWEST = "drop_newest"
+    """The message that found no room is dropped."""
+    LATEST = "latest"
+    """Only the newest message of each key is kept (conflation), always; then as drop_oldest."""
+    DISCONNECT = "disconnect"
+    """The connection is closed with 1013 "slow consumer"."""
+
+
+class Put(Enum):
+    """What became of a message that was put into an outbox."""
+
+    QUEUED = "queued"
+    """It will be sent."""
+    DROPPED = "dropped"
+    """It was left out."""
+    FULL = "full"
+    """There is no room and it is up to the caller: to wait, to raise, to disconnect."""
+    DISCONNECTED = "disconnected"
+    """There was no room and the connection was closed for it."""
+    CLOSED = "closed"
+    """The connection was ending already."""
+
+
+# Members of an Enum are slow to look up (some 50 ns each) where messages go by.
+LATEST, DISCONNECT, DROP_NEWEST = Policy.LATEST, Policy.DISCONNECT, Policy.DROP_NEWEST
+QUEUED, DROPPED, FULL = Put.QUEUED, Put.DROPPED, Put.FULL
+
+
+class Droppable(bytes):
+    """A frame that its policy may drop before it is sent; made once, shared by all who get it."""
+
+    policy: Policy
+    key: Hashable
+
+    @classmethod
+    def make(cls, frame: bytes, policy: Policy, key: Hashable = None) -> Droppable:
+        """Mark a frame with its policy and, for `latest`, its key."""
+        droppable = cls(frame)
+        droppable.policy = policy
+        droppable.key = key
+        return droppable
+
+
+def droppable(
+    encode: Callable[[str | Payload], bytes], policy: Policy
+) -> Callable[[str | Payload], Droppable]:
+    """An encoder whose frames may be dropped by that policy."""
+
+    def encode_droppable(message: str | Payload) -> Droppable:
+        return Droppable.make(encode(message), policy)
+
+    return encode_droppable
+
+
+@attrs.define
+class DropCounters:
+    """What a queue did with its messages since the connection opened."""
+
+    dropped: int = 0
+    """Left out, or thrown out to make room, by `drop_oldest`, `drop_newest` or `block`."""
+    conflated: int = 0
+    """Replaced by a newer one of the same key."""
+
+
+class SendQueue:
+    """What waits on one connection, without the way it goes.
+
+    Attributes:
+        room: bytes that data frames may still take; below zero once nothing more is taken.
+        frames: data frames none of whose bytes have gone.
+
+    """
+
+    __slots__ = (
+        "_begun",
+        "_begun_is_data",
+        "_last",
+        "_limit_bytes",
+        "_urgent",
+        "_waiting",
+        "bytes_sent",
+        "counters",
+        "frames",
+        "limit_messages",
+        "room",
+    )
+
+    def __init__(self, limit_messages: int, limit_bytes: int) -> None:
+        self.limit_messages = limit_messages
+        self._limit_bytes = limit_bytes
+        self._begun: list[bytes] = []
+        self._begun_is_data = False
+        self._last: bytes | None = None
+        self._urgent: list[bytes] = []
+        self._waiting: dict[trio.lowlevel.Task, bytes] | None = None
+        self.frames: list[bytes] = []
+        self.room = limit_bytes
+        self.bytes_sent = 0
+        self.counters: DropCounters | None = None
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of every kind that have not gone yet."""
+        if not (self.frames or self._begun or self._urgent):
+            return 0
+        return sum(map(len, self.parts()))
+
+    @property
+    def queued_messages(self) -> int:
+        """Data frames of which nothing has gone yet."""
+        return len(self.frames)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything has gone."""
+        return not (self.frames or self._urgent or self._begun)
+
+    @property
+    def has_urgent(self) -> bool:
+        """Whether control frames are waiting."""
+        return bool(self._urgent)
+
+    def parts(self) -> list[bytes]:
+        """All that waits, in the order in which it will go. Not to be changed."""
+        if self._begun or self._urgent:
+            return [*self._begun, *self._urgent, *self.frames]
+        return self.frames
+
+    # -- putting -------------------------------------------------------------------------------
+
+    def put(self, frame: bytes) -> bool:
+        """Queue a data frame; False when there is no room for it.
+
+        A frame larger than the byte limit is taken alone, when nothing else is queued.
+        """
+        frames = self.frames
+        room = self.room - len(frame)
+        if room < 0 or len(frames) >= self.limit_messages:
+            if frames or self._begun or self.room < 0:
+                return False
+            room = 0
+        self.room = room
+        frames.append(frame)
+        return True
+
+    def put_droppable(self, frame: Droppable) -> Put:
+        """Queue a frame by its own policy, which drops at the bound rather than wait."""
+        policy = frame.policy
+        if policy is LATEST:
+            self.conflate(frame.key)
+        if self.put(frame):
+            return QUEUED
+        if policy is DISCONNECT:
+            return FULL
+        if policy is not DROP_NEWEST:
+            while self._drop_oldest():
+                if self.put(frame):
+                    return QUEUED
+        self._count().dropped += 1
+        return DROPPED
+
+    def conflate(self, key: Hashable) -> None:
+        """Throw out the queued frame of policy `latest` with that key, if there is one."""
+        for index, other in enumerate(self.frames):
+            if isinstance(other, Droppable) and other.policy is LATEST and other.key == key:
+                self._remove(index)
+                self._count().conflated += 1
+                return
+
+    def _drop_oldest(self) -> bool:
+        for index, other in enumerate(self.frames):
+            if isinstance(other, Droppable):
+                self._remove(index)
+                self._count().dropped += 1
+                return True
+        return False
+
+    def _remove(self, index: int) -> None:
+        self.room = min(self.room + len(self.frames.pop(index)), self._limit_bytes)
+        if not self.frames:
+            self.room = self._limit_bytes
+
+    def _count(self) -> DropCounters:
+        if self.counters is None:
+            self.counters = DropCounters()
+        return self.counters
+
+    def put_urgent(self, frame: bytes) -> bool:
+        """Queue a control frame ahead of all data; False when too many wait already."""
+        if len(self._urgent) >= URGENT:
+            return False
+        self._urgent.append(frame)
+        return True
+
+    def replace_urgent(self, old: bytes, new: bytes) -> bool:
+        """Put a control frame in the place of one that still waits; False when it does not."""
+        if old in self._urgent:
+            self._urgent[self._urgent.index(old)] = new
+            return True
+        return False
+
+    def finish(self, last: bytes) -> None:
+        """Queue the very last frame behind all data, after which nothing more is taken."""
+        self._last = last
+        self.frames.append(last)
+        self.room = -1
+
+    def discard(self) -> int:
+        """Throw away what has not begun, take no more data; returns how many data frames it was."""
+        count = len(self.frames)
+        if self.frames and self.frames[-1] is self._last:
+            count -= 1
+        self.frames.clear()
+        self._urgent.clear()
+        self.room = -1
+        return count
+
+    def discard_all(self) -> int:
+        """Throw away what has begun too; returns how many data frames did not go entirely."""
+        count = self.discard() + (1 if self._begun and self._begun_is_data else 0)
+        self._begun.clear()
+        return count
+
+    async def wait_put(self, frame: bytes) -> None:
+        """Wait in line until the frame is queued. Cancelled, it is not queued.
+
+        Whoever ends the connection wakes the line with `fail_waiting`.
+        """
+        task = trio.lowlevel.current_task()
+        if self._waiting is None:
+            self._waiting = {}
+        waiting = self._waiting
+        waiting[task] = frame
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            waiting.pop(task, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether senders stand in line."""
+        return bool(self._waiting)
+
+    def fail_waiting(self, make_error: Callable[[], Exception]) -> None:
+        """Wake everybody in line with an error: their frames were not queued."""
+        waiting, self._waiting = self._waiting, None
+        for task in waiting or ():
+            trio.lowlevel.reschedule(task, outcome.Error(make_error()))
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def flush_to(self, send: Callable[[list[bytes]], int]) -> bool:
+        """Offer all that waits; returns whether everything has gone."""
+        while True:
+            frames = self.frames
+            if self._begun or self._urgent:
+                self._sent(send(self.parts()))
+            elif frames:
+                n = send(frames)
+                if n == self._limit_bytes - self.room:  # the usual case, in one comparison
+                    frames.clear()
+                    self.room = self._limit_bytes
+                    self.bytes_sent += n
+                    if not self._waiting:
+                        return True
+                else:
+                    self._sent(n)
+            if not self._waiting or not self.admit():
+                return self.is_empty
+
+    def take(self, size: int) -> bytes:
+        """Take up to that many bytes off the front: whoever has them must send them."""
+        chunk = bytearray()
+        for part in self.parts():
+            chunk += part[: size - len(chunk)]
+            if len(chunk) == size:
+                break
+        self._sent(len(chunk))
+        return bytes(chunk)
+
+    def _sent(self, n: int) -> None:
+        """Take n bytes off the front: they have gone."""
+        self.bytes_sent += n
+        n = self._take(self._begun, n)
+        n = self._take(self._urgent, n)
+        if not self.frames:
+            return
+        before = sum(map(len, self.frames))
+        self._take(self.frames, n)
+        if self.room >= 0:
+            freed = before - sum(map(len, self.frames))
+            self.room = (
+                min(self.room + freed, self._limit_bytes) if self.frames else self._limit_bytes
+            )
+
+    def _take(self, parts: list[bytes], n: int) -> int:
+        count = 0
+        for part in parts:
+            if n < len(part):
+                break
+            n -= len(part)
+            count += 1
+        if n and count < len(parts):
+            part = parts[count]
+            rest = [part[at : at + PIECE] for at in range(n, len(part), PIECE)]
+            n = 0
+            count += 1
+            if parts is self._begun:
+                parts[:count] = rest
+                return 0
+            self._begun = rest
+            self._begun_is_data = parts is self.frames and part is not self._last
+        del parts[:count]
+        return n
+
+    def admit(self) -> bool:
+        """Let those in line queue what there is room for; returns whether anyone did."""
+        waiting = self._waiting
+        admitted = False
+        while waiting:
+            task, frame = next(iter(waiting.items()))
+            if not self.put(frame):
+                break
+            del waiting[task]
+            trio.lowlevel.reschedule(task)
+            admitted = True
+        return admitted
