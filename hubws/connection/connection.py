@@ -272,16 +272,25 @@ class Connection:
         if not self._endpoint.only_messages:
             self._handle(events, end)
         elif self._on_message is not None:
-            on_message = self._on_message
-            self._dispatching = events
-            try:
-                for message in events:
-                    on_message(self, message)  # type: ignore[arg-type]  # only_messages says so
-            except Exception as error:  # noqa: BLE001 - logged there
-                self._callback_failed(error)
-            self._dispatching = None
+            self._deliver(events, self._on_message)
         elif events:
             self._put(events, end)
+
+    def _deliver(self, events: list[Any], on_message: Callable[..., object]) -> None:
+        """Hand messages to a callback, until there are no more or the connection ends."""
+        self._dispatching = events
+        left = iter(events)  # goes on where a ConnectionClosed, which is no error, came between
+        while True:
+            try:
+                for message in left:
+                    on_message(self, message)
+                break
+            except ConnectionClosed:
+                continue
+            except Exception as error:  # noqa: BLE001 - logged there
+                self._callback_failed(error)
+                break
+        self._dispatching = None
 
     def on_end(self, error: Exception | None) -> None:
         """Take note that the stream has ended (see `transport.abc.Receiver`)."""
@@ -331,6 +340,8 @@ class Connection:
             return None
         try:
             return callback(self, *args)
+        except ConnectionClosed:
+            return None
         except Exception as error:  # noqa: BLE001 - logged there
             self._callback_failed(error)
             return None
@@ -339,8 +350,7 @@ class Connection:
         """A function of the application raised: that ends its connection, and no other."""
         if self._dispatching is not None:
             self._dispatching.clear()
-        if not isinstance(error, ConnectionClosed):
-            self.fail_for(error)
+        self.fail_for(error)
 
     def fail_for(self, error: Exception) -> None:
         """Close with 1011 because the application's own code raised; logged once."""

@@ -6,12 +6,26 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 enum { EVENTS = 512, COPIED = 32768, SMALL = 2048, PARTS = 128 };
+
+/* Take a descriptor, which the system call then judges; -1 when it is no int of C's. */
+static int take_fd(PyObject *object, int *fd) {
+    long number = PyLong_AsLong(object);
+    if (number == -1 && PyErr_Occurred())
+        return -1;
+    if (number < INT_MIN || number > INT_MAX) {
+        PyErr_Format(PyExc_OverflowError, "a descriptor fits into an int; %ld does not", number);
+        return -1;
+    }
+    *fd = (int)number;
+    return 0;
+}
 
 /* receive_into(fd, buffer) -> bytes read, 0 at the end of the stream, -1 when it would block */
 static PyObject *receive_into(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
@@ -22,8 +36,8 @@ static PyObject *receive_into(PyObject *module, PyObject *const *args, Py_ssize_
         PyErr_SetString(PyExc_TypeError, "receive_into takes fd, buffer");
         return NULL;
     }
-    int fd = (int)PyLong_AsLong(args[0]);
-    if (PyErr_Occurred() || PyObject_GetBuffer(args[1], &view, PyBUF_WRITABLE) < 0)
+    int fd;
+    if (take_fd(args[0], &fd) < 0 || PyObject_GetBuffer(args[1], &view, PyBUF_WRITABLE) < 0)
         return NULL;
     do
         n = recv(fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
@@ -45,8 +59,8 @@ static PyObject *send_parts(PyObject *module, PyObject *const *args, Py_ssize_t 
         PyErr_SetString(PyExc_TypeError, "send takes fd, list of bytes");
         return NULL;
     }
-    int fd = (int)PyLong_AsLong(args[0]);
-    if (PyErr_Occurred())
+    int fd;
+    if (take_fd(args[0], &fd) < 0)
         return NULL;
     count = PyList_Size(args[1]);
     while (at < count) {
