@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -268,29 +268,33 @@ class Connection:
     def on_bytes(self, buffer: Payload, end: int) -> None:
         """Take what the transport has read (see `transport.abc.Receiver`)."""
         self._received += end
-        events = self._endpoint.receive_data(buffer, end)
-        if not self._endpoint.only_messages:
+        endpoint = self._endpoint
+        events = endpoint.receive_data(buffer, end)
+        if not endpoint.only_messages:
             self._handle(events, end)
-        elif self._on_message is not None:
-            self._deliver(events, self._on_message)
-        elif events:
-            self._put(events, end)
-
-    def _deliver(self, events: list[Any], on_message: Callable[..., object]) -> None:
-        """Hand messages to a callback, until there are no more or the connection ends."""
-        self._dispatching = events
-        left = iter(events)  # goes on where a ConnectionClosed, which is no error, came between
-        while True:
+        elif (on_message := self._on_message) is not None:
+            self._dispatching = events
+            left: Iterator[Any] = iter(events)
             try:
                 for message in left:
                     on_message(self, message)
-                break
-            except ConnectionClosed:
-                continue
             except Exception as error:  # noqa: BLE001 - logged there
-                self._callback_failed(error)
-                break
-        self._dispatching = None
+                self._deliver_rest(left, error)
+            self._dispatching = None
+        elif events:
+            self._put(events, end)
+
+    def _deliver_rest(self, left: Iterator[Any], error: Exception) -> None:
+        """Go on after on_message raised, if it was a ConnectionClosed, which is no error."""
+        assert self._on_message is not None
+        while isinstance(error, ConnectionClosed):
+            try:
+                for message in left:
+                    self._on_message(self, message)
+                return
+            except Exception as another:  # noqa: BLE001 - logged below
+                error = another
+        self._callback_failed(error)
 
     def on_end(self, error: Exception | None) -> None:
         """Take note that the stream has ended (see `transport.abc.Receiver`)."""

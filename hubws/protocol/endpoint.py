@@ -85,6 +85,7 @@ class Endpoint:
 
     __slots__ = (
         "_expect_masked",
+        "_expects_messages",
         "_frame",
         "_frame_done",
         "_limit",
@@ -119,6 +120,8 @@ class Endpoint:
         self._frame: Header | None = None  # the data frame whose payload is arriving
         self._frame_done = 0  # how much of it has arrived
         self._over = False
+        # nothing is under way, so that what comes is most likely whole messages
+        self._expects_messages = not report_frames
         self.allowed_bits = 0
         self.only_messages = True
         self.state = State.OPEN
@@ -132,24 +135,27 @@ class Endpoint:
 
         After a close frame or a violation, whatever follows is ignored.
         """
-        if self._tail:
-            buffer = self._tail + bytes(buffer[:end])
-            end = len(buffer)
-            self._tail = b""
         events: list[Event] = []
         start = 0
         self.only_messages = True
-        if self._message is None and not self._over and not self._report_frames:
+        if self._expects_messages:
             # mypy sees list[str | bytes]; a list of messages is a list of events
             events, start = decode(buffer, 0, end, self._expect_masked, self._limit)  # type: ignore[assignment]
             if start == end:
                 return events
+        elif self._tail:
+            buffer = self._tail + bytes(buffer[:end])
+            end = len(buffer)
+            self._tail = b""
         try:
             self._receive_frames(events, buffer, start, end)
         except RemoteProtocolError as error:
             self.ignore()
             self.only_messages = False
             events.append(Violation(error))
+        self._expects_messages = not (
+            self._tail or self._message or self._over or self._report_frames
+        )
         return events
 
     @property
@@ -160,6 +166,7 @@ class Endpoint:
     def ignore(self) -> None:
         """Ignore whatever comes from now on."""
         self._over = True
+        self._expects_messages = False
         self._message = self._frame = None
         self._tail = b""
 

@@ -125,6 +125,7 @@ class Server:
             raise
 
     async def _accept_sockets(self, listening: trio.socket.SocketType) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()  # drained already, the listener is closed
         # trio's own sockets accept one connection a checkpoint; a duplicate of the descriptor takes
         # all that are there.
         with socket.socket(fileno=os.dup(listening.fileno())) as plain:
@@ -144,6 +145,7 @@ class Server:
                     self._take_socket(sock, remote)
 
     async def _accept_streams(self, listener: trio.abc.Listener[Any]) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
                 stream = await listener.accept()

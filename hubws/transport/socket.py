@@ -17,15 +17,23 @@ class SocketTransport:
     """A connected, non-blocking stream socket (TCP or Unix)."""
 
     __slots__ = (
-        "__weakref__", "_fd", "_poller", "_reading", "_socket", "_waiting", "receiver",
+        "__weakref__",
+        "_buffer",
+        "_fd",
+        "_poller",
+        "_reading",
+        "_socket",
+        "_waiting",
+        "receiver",
         "remote",
         "send_nowait",
-    )  # fmt: skip
+    )
 
     def __init__(self, sock: socket.socket, poller: Poller, remote: SocketAddress) -> None:
         self._socket = sock
         self._fd = sock.fileno()
         self._poller = poller
+        self._buffer = poller.buffer
         self._reading = False
         self._waiting = False
         self.receiver: Receiver | None = None
@@ -61,7 +69,7 @@ class SocketTransport:
             self._poller.watch(self._fd, self._on_readable)
 
     def _on_readable(self) -> None:
-        buffer = self._poller.buffer
+        buffer = self._buffer
         receiver = self.receiver
         assert receiver is not None
         try:

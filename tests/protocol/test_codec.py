@@ -248,13 +248,14 @@ class TestEncode:
 
     @pytest.mark.parametrize("key", [b"", b"abc", b"abcde", "abcd", bytearray(4), 5])
     def test_no_masking_key(self, codec: ModuleType, key: Any) -> None:
-        for call in (
-            lambda: codec.encode_message("x", key),
-            lambda: codec.encode_frame(0x81, "x", key),
-            lambda: codec.mask(b"x", 0, 1, key, 0),
-        ):
+        calls: list[tuple[Callable[..., bytes], tuple[Any, ...]]] = [
+            (codec.encode_message, ("x", key)),
+            (codec.encode_frame, (0x81, "x", key)),
+            (codec.mask, (b"x", 0, 1, key, 0)),
+        ]
+        for function, args in calls:
             with pytest.raises(ValueError, match="a masking key is 4 bytes or None, not") as caught:
-                call()
+                function(*args)
             assert str(caught.value).endswith(repr(key))
 
     def test_a_released_view(self, codec: ModuleType) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import trio
 import trio.testing
@@ -233,24 +231,13 @@ class TestCancel:
         await ended.wait()
         assert not server.clean
 
-    async def test_callbacks_only(self, nursery, in_scope, raw) -> None:
+    async def test_callbacks_only(self, in_scope, raw) -> None:
         closed = []
         callbacks = hubws.Callbacks(on_close=lambda connection: closed.append(connection.closure))
-        _, scope, ended = await in_scope(callbacks)
-        client = await raw(_, upgraded=True)
+        server, scope, ended = await in_scope(callbacks)
+        client = await raw(server, upgraded=True)
         scope.cancel()
         assert (await client.frame()).close_code == 1001
         await client.send(Frame.close(1001))
         await ended.wait()
         assert closed[0].clean
-
-    async def test_error_of_the_application_beside_serve_is_not_wrapped_by_it(self, raw) -> None:
-        async def application(server: hubws.Server) -> None:
-            await raw(server, upgraded=True)
-            raise LookupError
-
-        with pytest.raises(ExceptionGroup) as caught:
-            async with trio.open_nursery() as nursery:
-                serve = functools.partial(hubws.serve, echo, "127.0.0.1", 0, grace=0)
-                await application(await nursery.start(serve))
-        assert [type(error) for error in caught.value.exceptions] == [LookupError]

@@ -197,9 +197,7 @@ class TestPeerVanishes:
         assert server.statistics().connections == 0
         await raw(server, upgraded=True)
 
-    async def test_over_tls_without_close_notify(
-        self, start, raw, server_tls, client_tls
-    ) -> None:
+    async def test_over_tls_without_close_notify(self, start, raw, server_tls, client_tls) -> None:
         caught = []
 
         async def handler(connection: hubws.Connection) -> None:

@@ -191,9 +191,7 @@ class TestPlainHTTP:
         assert headers["connection"] == "Upgrade, close"
 
     @pytest.mark.parametrize("tls", [False, True])
-    async def test_large_page_arrives_whole(
-        self, start, raw, tls, server_tls, client_tls
-    ) -> None:
+    async def test_large_page_arrives_whole(self, start, raw, tls, server_tls, client_tls) -> None:
         server = await start(on_request=site, ssl_context=server_tls if tls else None)
         client = await raw(server, client_tls if tls else None)
         await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -256,9 +254,7 @@ class TestTime:
             nursery.cancel_scope.cancel()
 
     @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01"])
-    async def test_tls_client_that_says_nothing_is_cut(
-        self, start, raw, server_tls, said
-    ) -> None:
+    async def test_tls_client_that_says_nothing_is_cut(self, start, raw, server_tls, said) -> None:
         server = await start(handshake_timeout=0.05, ssl_context=server_tls)
         client = await raw(server)
         await client.send(said)
