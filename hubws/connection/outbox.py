@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Protocol
 
 import trio
@@ -30,6 +31,7 @@ class Outbox(SendQueue):
     likely.
 
     Attributes:
+        fd: the socket's descriptor, -1 where there is none that could be written to directly.
         is_marked: whether a flush will come this turn.
         is_busy: whether the writer task waits for the transport, and everybody else for the task.
         tell_flushed: whether the owner wants to know.
@@ -44,6 +46,7 @@ class Outbox(SendQueue):
         "_send",
         "_timeout",
         "_transport",
+        "fd",
         "is_busy",
         "is_marked",
         "tell_flushed",
@@ -55,6 +58,7 @@ class Outbox(SendQueue):
         super().__init__(settings.outbox_messages, settings.outbox_bytes)
         self._transport = transport
         self._send = transport.send_nowait
+        self.fd = transport.fd
         self._poller = poller
         self._owner = owner
         self._timeout = settings.write_timeout
@@ -87,15 +91,46 @@ class Outbox(SendQueue):
 
     def flush(self) -> None:
         """Offer everything to the transport now (see `transport.poller`)."""
-        self.is_marked = False
-        if self.is_busy or self._is_stopped:
-            return
+        parts = self.offer()
         try:
-            emptied = self.flush_to(self._send)
+            n = self._send(parts) if parts else 0
         except OSError as error:
             self._owner.on_broken(error)
             return
-        if not emptied:
+        if not self.took(n):
+            self.settle(n)
+
+    def offer(self) -> list[bytes]:
+        """What there is to send now, first step of a flush; nothing while the writer task is at it.
+
+        Nothing either for who is not marked: a flush between the turns leaves its mark in the
+        poller's list, and what is offered twice in one call would be sent twice.
+        """
+        is_marked, self.is_marked = self.is_marked, False
+        if not is_marked or self.is_busy or self._is_stopped:
+            return []
+        return self.parts()
+
+    def took(self, n: int) -> bool:
+        """Note how much was taken of what was offered, or -errno; returns whether that was all.
+
+        Second step of a flush. Nobody else is told yet, so that what others do in consequence can't
+        come between what was offered and what was taken.
+        """
+        if n < 0 or self.is_busy or self._is_stopped:
+            return False
+        return self.sent(n) and not self.tell_flushed
+
+    def settle(self, n: int) -> None:
+        """Do what follows from that: the last step of a flush, when there is one."""
+        if self.is_busy or self._is_stopped:
+            return
+        if n < 0:
+            self._owner.on_broken(OSError(-n, os.strerror(-n)))
+            return
+        if self.admit():
+            self.mark()
+        elif not self.is_empty:
             self.is_busy = True
             if self._parked is None:
                 trio.lowlevel.spawn_system_task(self._write, name="hubws writer")

@@ -285,24 +285,17 @@ class SendQueue:
 
     # -- sending -------------------------------------------------------------------------------
 
-    def flush_to(self, send: Callable[[list[bytes]], int]) -> bool:
-        """Offer all that waits; returns whether everything has gone."""
-        while True:
-            frames = self.frames
-            if self._begun or self._urgent:
-                self._sent(send(self.parts()))
-            elif frames:
-                n = send(frames)
-                if n == self._limit_bytes - self.room:  # the usual case, in one comparison
-                    frames.clear()
-                    self.room = self._limit_bytes
-                    self.bytes_sent += n
-                    if not self._waiting:
-                        return True
-                else:
-                    self._sent(n)
-            if not self._waiting or not self.admit():
-                return self.is_empty
+    def sent(self, n: int) -> bool:
+        """Note that n bytes of `parts` have gone; returns whether nothing at all is left to do."""
+        if n == self._limit_bytes - self.room and not (self._begun or self._urgent):
+            self.frames.clear()  # the usual case: everything, and it was nothing but data
+            self.room = self._limit_bytes
+            self.bytes_sent += n
+        else:
+            self._sent(n)
+            if self.frames or self._urgent or self._begun:
+                return False
+        return not self._waiting
 
     def take(self, size: int) -> bytes:
         """Take up to that many bytes off the front: whoever has them must send them."""

@@ -1,8 +1,9 @@
-"""The three system calls of the plain socket path in pure Python, the specification of `_native.c`.
+"""The system calls of the plain socket path in pure Python, the specification of `_native.c`.
 
 Descriptors are non-blocking; nothing here waits.
 """
 
+import errno
 import os
 import select
 
@@ -31,6 +32,23 @@ def send(fd: int, parts: list[bytes], /) -> int:
         if taken < sum(map(len, some)):
             return total
     return total
+
+
+def send_many(fds: list[int], parts: list[list[bytes]], /) -> list[int]:
+    """Write to many sockets: for each, the bytes taken as by `send`, or -errno; 0 for a negative fd."""
+    if len(fds) != len(parts):
+        raise TypeError(f"{len(parts)} lists of parts were given for {len(fds)} descriptors")
+    return [
+        _send_or_errno(fd, some) if some and fd >= 0 else 0
+        for fd, some in zip(fds, parts, strict=True)
+    ]
+
+
+def _send_or_errno(fd: int, parts: list[bytes]) -> int:
+    try:
+        return send(fd, parts)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
 
 
 def ready(epoll: select.epoll, /) -> list[int]:

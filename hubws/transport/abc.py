@@ -24,8 +24,11 @@ class Receiver(Protocol):
 class Source(Protocol):
     """What there is to send, in order."""
 
-    def flush_to(self, send: Callable[[list[bytes]], int]) -> bool:
-        """Offer all of it to a function that returns how many bytes it has taken."""
+    def parts(self) -> list[bytes]:
+        """All of it."""
+
+    def sent(self, n: int) -> bool:
+        """Note that n bytes of `parts` have gone."""
 
     def take(self, size: int) -> bytes:
         """Take up to that many bytes off the front."""
@@ -38,6 +41,9 @@ class Transport(Protocol):
     """Who gets the bytes; can be exchanged at any time."""
 
     remote: SocketAddress
+
+    fd: int
+    """What `syscalls.send_many` may write to, -1 for none."""
 
     @property
     def local(self) -> SocketAddress:

@@ -19,11 +19,11 @@ class SocketTransport:
     __slots__ = (
         "__weakref__",
         "_buffer",
-        "_fd",
         "_poller",
         "_reading",
         "_socket",
         "_waiting",
+        "fd",
         "receiver",
         "remote",
         "send_nowait",
@@ -31,14 +31,14 @@ class SocketTransport:
 
     def __init__(self, sock: socket.socket, poller: Poller, remote: SocketAddress) -> None:
         self._socket = sock
-        self._fd = sock.fileno()
+        self.fd = sock.fileno()
         self._poller = poller
         self._buffer = poller.buffer
         self._reading = False
         self._waiting = False
         self.receiver: Receiver | None = None
         self.remote = remote
-        self.send_nowait: Callable[[list[bytes]], int] = partial(send, self._fd)
+        self.send_nowait: Callable[[list[bytes]], int] = partial(send, self.fd)
 
     @classmethod
     def from_stream(
@@ -53,7 +53,7 @@ class SocketTransport:
     @property
     def local(self) -> SocketAddress:
         """This side's address, None once it is closed."""
-        return None if self._fd < 0 else self._socket.getsockname()
+        return None if self.fd < 0 else self._socket.getsockname()
 
     def start(self) -> None:
         self.resume()
@@ -61,19 +61,19 @@ class SocketTransport:
     def pause(self) -> None:
         if self._reading:
             self._reading = False
-            self._poller.forget(self._fd)
+            self._poller.forget(self.fd)
 
     def resume(self) -> None:
-        if not self._reading and self._fd >= 0:
+        if not self._reading and self.fd >= 0:
             self._reading = True
-            self._poller.watch(self._fd, self._on_readable)
+            self._poller.watch(self.fd, self._on_readable)
 
     def _on_readable(self) -> None:
         buffer = self._buffer
         receiver = self.receiver
         assert receiver is not None
         try:
-            n = receive_into(self._fd, buffer)
+            n = receive_into(self.fd, buffer)
         except OSError as error:
             self.pause()
             receiver.on_end(error)
@@ -92,10 +92,10 @@ class SocketTransport:
             raise OSError("the socket was closed") from None
         finally:
             self._waiting = False
-        source.flush_to(self.send_nowait)
+        source.sent(self.send_nowait(source.parts()))
 
     def end_output(self) -> bool:
-        if self._fd >= 0:
+        if self.fd >= 0:
             try:
                 self._socket.shutdown(socket.SHUT_WR)
             except OSError:  # the peer has gone already
@@ -103,11 +103,11 @@ class SocketTransport:
         return True
 
     def close(self) -> None:
-        if self._fd >= 0:
+        if self.fd >= 0:
             self.pause()
             if self._waiting:
                 trio.lowlevel.notify_closing(self._socket)
-            self._fd = -1
+            self.fd = -1
             self.send_nowait = _refuse  # the descriptor's number may soon be another socket's
             self.receiver = None
             try:

@@ -28,6 +28,8 @@ def addresses_of(stream: trio.abc.Stream) -> tuple[SocketAddress, SocketAddress]
 class StreamTransport:
     """A stream read by a task of its own, which ends when the stream does or is closed."""
 
+    fd = -1
+
     __slots__ = (
         "_closed",
         "_reading",
