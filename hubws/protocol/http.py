@@ -317,14 +317,14 @@ class ResponseReader(_HeaderReader):
             return None
         if len(self.lines) > MAX_HEADERS:
             raise HandshakeError(f"the server's answer has over {MAX_HEADERS} header lines")
-        if self._status != 101 and not self._complete and len(self._body) < MAX_BODY:
+        if not self._complete and len(self._body) < MAX_BODY:
             return None
         self.rest = data[used:]
         return self.response
 
     def receive_eof(self) -> Response:
         """The stream has ended: what there is of a refusal, else HandshakeError."""
-        if not self._head_complete or self._status == 101:
+        if not self._head_complete:
             raise HandshakeError("the server closed the connection before it answered")
         return self.response
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -31,7 +32,14 @@ async def receive_all(connection: Connection) -> list[str | bytes]:
 class TestMessages:
     async def test_come_whole_in_order_and_of_their_type(self, make_pair: Pairs) -> None:
         client, server = make_pair()
-        messages = ["", b"", "grüß dich 🌍", b"\x00\xff", "x" * 100_000, bytes(70_000)]
+        messages: list[str | bytes] = [
+            "",
+            b"",
+            "grüß dich 🌍",
+            b"\x00\xff",
+            "x" * 100_000,
+            bytes(70_000),
+        ]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send_all_and_close, client, messages)
             assert await receive_all(server) == messages
@@ -83,11 +91,10 @@ class TestMessages:
         for number in range(300):
             client.send_nowait(str(number))
         client.close_nowait(3000, "done")
-        received = []
-        with pytest.raises(ConnectionClosed, match="3000.*done") as caught:
-            while True:
-                received.append(await server.receive())
+        received = [await server.receive() for _ in range(300)]
         assert received == [str(number) for number in range(300)]
+        with pytest.raises(ConnectionClosed, match=r"3000.*done") as caught:
+            await server.receive()
         assert (caught.value.code, caught.value.reason) == (3000, "done")
 
     async def test_iteration_raises_unless_the_end_was_normal(self, make_pair: Pairs) -> None:
@@ -115,7 +122,7 @@ class TestMessages:
                 taken += 1
                 if taken == 1000:
                     break
-        steps = [b - a for a, b in zip(seen_by_other, seen_by_other[1:], strict=False)]
+        steps = [b - a for a, b in itertools.pairwise(seen_by_other)]
         assert max(steps) <= 128  # two turns, when trio shuffles the order
 
     @pytest.mark.parametrize(
@@ -189,7 +196,7 @@ class TestCancellation:
         server.begin()
         accepted.append("after")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send_all_and_close, client, ["after"])
+            nursery.start_soon(send_all_and_close, client, accepted[-1:])
             assert await receive_all(server) == accepted
         assert client.closure is not None
         assert client.closure.clean
@@ -330,7 +337,7 @@ class TestBounds:
         await trio.testing.wait_all_tasks_blocked()
         client.send_nowait("1")
         client.send_nowait("2")
-        with pytest.raises(ConnectionClosed, match="1013.*slow consumer"):
+        with pytest.raises(ConnectionClosed, match=r"1013.*slow consumer"):
             await client.send("3")
         server.begin()
         assert await server.receive() == "on its way"
@@ -359,6 +366,15 @@ class TestBounds:
         for number in range(40):
             client.send_nowait(str(number))
         assert [await server.receive() for _ in range(40)] == [str(n) for n in range(40)]
+
+    async def test_flush_between_turns_sends_nothing_twice(self, make_socket_pair: Pairs) -> None:
+        pairs = [make_socket_pair(outbox_messages=3) for _ in range(5)]
+        for client, _ in pairs:
+            for number in range(10):  # over the bound, so that some are flushed at once
+                client.send_nowait(str(number))
+            client.close_nowait()
+        for _, server in pairs:
+            assert await receive_all(server) == [str(number) for number in range(10)]
 
     async def test_ping_flood_that_is_never_read_is_bounded(
         self, make_lockstep_pair: Pairs
@@ -577,7 +593,7 @@ class TestEndings:
         await other.wait_closed()
         for connection in (one, other):
             assert connection.state is State.CLOSED
-            assert (connection.close_code, connection.closure.clean) == (4000, True)  # type: ignore[union-attr]
+            assert (connection.close_code, connection.closure.clean) == (4000, True)
         assert other.close_reason == "grüß dich"
 
     async def test_from_both_sides_at_once(self, make_pair: Pairs) -> None:
@@ -678,7 +694,10 @@ class TestEndings:
         ended: list[str] = []
         client, _server = make_pair(client=Callbacks(on_close=lambda _: ended.append("on_close")))
         client.add_end_callback(lambda _: ended.append("first"))
-        removed = ended.append
+
+        def removed(_: Connection) -> None:
+            ended.append("never")
+
         client.add_end_callback(removed)
         client.remove_end_callback(removed)
         client.abort()

@@ -304,8 +304,9 @@ class TestReadingResponses:
             with pytest.raises(HandshakeError, match="closed the connection before it answered"):
                 reader.receive_eof()
 
-    def test_switching_to_nothing(self) -> None:
-        response, _ = read_response(b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\n\x81\x00")
+    @pytest.mark.parametrize("line", [b"", b"Upgrade: websocket\r\n", b"Content-Length: 9\r\n"])
+    def test_switching_to_nothing(self, line: bytes) -> None:
+        response, _ = read_response(b"HTTP/1.1 101 x\r\n" + line + b"\r\n\x81\x00")
         assert response is not None
         assert (response.status, response.body) == (101, b"")
 

@@ -178,6 +178,90 @@ class TestSend:
             syscalls.send(pair[0].fileno(), parts)
 
 
+class TestSendMany:
+    def test_answers_for_each(self, syscalls: ModuleType, pair: Pair) -> None:
+        here, there = pair
+        gone, other = socket.socketpair()
+        other.close()
+        full, unread = socket.socketpair()
+        with gone, full, unread:
+            full.setblocking(False)
+            while True:
+                try:
+                    full.send(bytes(65536))
+                except BlockingIOError:
+                    break
+            fds = [here.fileno(), gone.fileno(), full.fileno(), -1, there.fileno(), here.fileno()]
+            parts = [[b"ab", b"c"], [b"x"], [b"y"], [b"z"], [b"back"], []]
+            assert syscalls.send_many(fds, parts) == [3, -errno.EPIPE, 0, 0, 4, 0]
+        assert drain(syscalls, there.fileno()) == b"abc"
+        assert drain(syscalls, here.fileno()) == b"back"
+
+    def test_of_nothing(self, syscalls: ModuleType) -> None:
+        assert syscalls.send_many([], []) == []
+
+    @pytest.mark.parametrize(
+        ("fds", "parts"), [([1], []), ([], [[b""]]), (None, None), (["x"], [[b"a"]])]
+    )
+    def test_wrong_arguments(self, syscalls: ModuleType, fds: Any, parts: Any) -> None:
+        with pytest.raises(TypeError):
+            syscalls.send_many(fds, parts)
+
+
+class TestSendMany:
+    def test_each_as_by_send(self, syscalls: ModuleType) -> None:
+        pairs = [socket.socketpair() for _ in range(20)]
+        fds = [here.fileno() for here, _ in pairs]
+        parts = [[b"%d:" % n, b"", b"x" * n] for n in range(20)]
+        assert syscalls.send_many(fds, parts) == [len(b"".join(some)) for some in parts]
+        assert [there.recv(100) for _, there in pairs] == [b"".join(some) for some in parts]
+        for one in (sock for both in pairs for sock in both):
+            one.close()
+
+    def test_one_that_fails_is_no_matter_to_the_others(
+        self, syscalls: ModuleType, pair: Pair
+    ) -> None:
+        here, there = pair
+        full, gone = socket.socketpair(), socket.socketpair()
+        full[0].setblocking(False)
+        while syscalls.send(full[0].fileno(), [b"x" * 5000]):
+            pass
+        while syscalls.send(full[0].fileno(), [b"x"]):
+            pass
+        gone[1].close()
+        closed = socket.socket()
+        bad = closed.detach()
+        os.close(bad)
+        fds = [gone[0].fileno(), bad, -1, full[0].fileno(), here.fileno(), here.fileno()]
+        sent = syscalls.send_many(fds, [[b"a"], [b"b"], [b"c"], [b"d"], [], [b"e", b"f"]])
+        assert sent == [-errno.EPIPE, -errno.EBADF, 0, 0, 0, 2]
+        assert drain(syscalls, there.fileno()) == b"ef"
+        for one in (*full, gone[0]):
+            one.close()
+
+    def test_nobody(self, syscalls: ModuleType) -> None:
+        assert syscalls.send_many([], []) == []
+
+    def test_more_than_fits(self, syscalls: ModuleType, pair: Pair) -> None:
+        here, there = pair
+        (taken,) = syscalls.send_many([here.fileno()], [[b"x" * 1000] * 5000])
+        assert 0 < taken < 5_000_000
+        assert len(drain(syscalls, there.fileno())) == taken
+
+    @pytest.mark.parametrize(
+        ("fds", "parts"),
+        [([], [[]]), ([0], []), (["0"], [[b"x"]]), ([None], [[b"x"]]), (None, []), ([], None)],
+    )
+    def test_wrong_types(self, syscalls: ModuleType, fds: Any, parts: Any) -> None:
+        with pytest.raises(TypeError):
+            syscalls.send_many(fds, parts)
+
+    @pytest.mark.parametrize("parts", [["text"], [None], None, 5])
+    def test_wrong_parts(self, syscalls: ModuleType, pair: Pair, parts: Any) -> None:
+        with pytest.raises(TypeError):
+            syscalls.send_many([pair[0].fileno()], [parts])
+
+
 class TestReady:
     def test_readable_descriptors(self, syscalls: ModuleType) -> None:
         with select.epoll() as epoll:
@@ -220,7 +304,7 @@ class TestHostileArguments:
         with pytest.raises((OverflowError, OSError)):
             syscalls.receive_into(2**32 + pair[0].fileno(), bytearray(1))
 
-    @pytest.mark.parametrize("name", ["receive_into", "send", "ready"])
+    @pytest.mark.parametrize("name", ["receive_into", "send", "send_many", "ready"])
     def test_argument_count(self, syscalls: ModuleType, name: str) -> None:
         wrong: list[tuple[object, ...]] = [(), (1, bytearray(), 1), (1, [], 1, 1)]
         for bad in wrong:
