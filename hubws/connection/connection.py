@@ -218,7 +218,8 @@ class Connection:
     @property
     def queued_bytes(self) -> int:
         """Bytes that the socket has not taken yet; 0 most of the time."""
-        return self._outbox.queued_bytes
+        outbox = self._outbox
+        return outbox.queued_bytes if outbox.is_marked or outbox.is_busy else 0
 
     @property
     def is_paused(self) -> bool:

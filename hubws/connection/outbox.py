@@ -39,6 +39,7 @@ class Outbox(SendQueue):
     """
 
     __slots__ = (
+        "_dirty",
         "_is_stopped",
         "_owner",
         "_parked",
@@ -60,6 +61,7 @@ class Outbox(SendQueue):
         self._send = transport.send_nowait
         self.fd = transport.fd
         self._poller = poller
+        self._dirty = poller.dirty
         self._owner = owner
         self._timeout = settings.write_timeout
         self._parked: trio.lowlevel.Task | None = None
@@ -80,14 +82,19 @@ class Outbox(SendQueue):
             frames.append(frame)
         if not self.is_marked:
             self.is_marked = True
-            self._poller.mark(self)
+            dirty = self._dirty
+            if not dirty:
+                self._poller.wake()
+            dirty.append(self)
         return True
 
     def mark(self) -> None:
         """Flush once this turn is over."""
         if not self.is_marked:
             self.is_marked = True
-            self._poller.mark(self)
+            if not self._dirty:
+                self._poller.wake()
+            self._dirty.append(self)
 
     def flush(self) -> None:
         """Offer everything to the transport now (see `transport.poller`)."""

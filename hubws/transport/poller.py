@@ -58,6 +58,7 @@ class Poller:
 
     Attributes:
         buffer: the one buffer that all sockets are read into, in use during a call only.
+        dirty: who has something to send, see `wake`.
         timers: the run's timers.
         has_woken: set by who has woken a task while it was being served: it ends the turn early.
 
@@ -65,11 +66,11 @@ class Poller:
 
     __slots__ = (
         "_awake",
-        "_dirty",
         "_epoll",
         "_flusher",
         "_watched",
         "buffer",
+        "dirty",
         "has_woken",
         "timers",
     )
@@ -77,7 +78,7 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll() if HAS_EPOLL else None
         self._watched: dict[int, Callable[[], None]] = {}
-        self._dirty: list[Flushable] = []
+        self.dirty: list[Flushable] = []
         self._awake = False  # the poller's task runs, or will without being woken
         self.has_woken = False
         self._flusher: trio.lowlevel.Task | None = None  # while it is parked
@@ -100,7 +101,7 @@ class Poller:
 
     async def run(self) -> None:
         """Serve ready sockets until cancelled."""
-        epoll, watched, dirty = self._epoll, self._watched, self._dirty
+        epoll, watched, dirty = self._epoll, self._watched, self.dirty
         if epoll is None:
             return
         left = READS
@@ -142,9 +143,12 @@ class Poller:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def mark(self, flushable: Flushable) -> None:
-        """See that `flush` is called once, soon. The caller takes care not to mark twice."""
-        self._dirty.append(flushable)
+    def wake(self) -> None:
+        """See that `dirty` is flushed soon; call it before appending to the list while it is empty.
+
+        Whoever has something to send appends itself, once. As long as the list isn't empty, somebody
+        is bound to flush it.
+        """
         if self._flusher is not None and not self._awake:
             trio.lowlevel.reschedule(self._flusher)
             self._flusher = None
@@ -157,7 +161,7 @@ class Poller:
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
-            if self._dirty:
+            if self.dirty:
                 await self._flush()
             else:
                 self._flusher = trio.lowlevel.current_task()
@@ -165,7 +169,7 @@ class Poller:
 
     async def _flush(self) -> None:
         """Flush who is marked now; who is marked meanwhile has to wait for the next time."""
-        dirty = self._dirty
+        dirty = self.dirty
         left = len(dirty)
         while left > 0 and dirty:
             some = dirty[: min(SLICE, left)]
