@@ -1,7 +1,7 @@
 """What the tests of all rooms share: both twins of the native code, and how hard hypothesis tries.
 
 Under CI (`CI=true`) a native module that is missing fails the tests. `HYPOTHESIS_PROFILE=long` tries
-a hundred times as many examples.
+twenty times as many examples.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-settings.register_profile("long", parent=settings.get_profile("short"), max_examples=10_000)
+settings.register_profile("long", parent=settings.get_profile("short"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 UseCodec: TypeAlias = Callable[[ModuleType], AbstractContextManager[None]]
@@ -64,13 +64,13 @@ def pure_syscalls() -> ModuleType:
 @pytest.fixture(params=["native", "pure"])
 def codec(request: pytest.FixtureRequest) -> ModuleType:
     """Each twin of hubws.protocol.codec."""
-    return request.getfixturevalue(f"{request.param}_codec")  # type: ignore[no-any-return]
+    return request.getfixturevalue(f"{request.param}_codec")
 
 
 @pytest.fixture(params=["native", "pure"])
 def syscalls(request: pytest.FixtureRequest) -> ModuleType:
     """Each twin of hubws.transport.syscalls."""
-    return request.getfixturevalue(f"{request.param}_syscalls")  # type: ignore[no-any-return]
+    return request.getfixturevalue(f"{request.param}_syscalls")
 
 
 @pytest.fixture

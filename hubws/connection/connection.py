@@ -753,6 +753,7 @@ class Connection:
         self._transport.close()
         if self._keepalive is not None:
             self._keepalive.stop()
+            self._keepalive = None
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._outbox.stop()

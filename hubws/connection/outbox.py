@@ -62,7 +62,7 @@ class Outbox(SendQueue):
         self.fd = transport.fd
         self._poller = poller
         self._dirty = poller.dirty
-        self._owner = owner
+        self._owner: Owner | None = owner  # until it is stopped: no cycle outlives a connection
         self._timeout = settings.write_timeout
         self._parked: trio.lowlevel.Task | None = None
         self._is_stopped = False
@@ -102,7 +102,7 @@ class Outbox(SendQueue):
         try:
             n = self._send(parts) if parts else 0
         except OSError as error:
-            self._owner.on_broken(error)
+            self._break(error)
             return
         if not self.took(n):
             self.settle(n)
@@ -133,7 +133,7 @@ class Outbox(SendQueue):
         if self.is_busy or self._is_stopped:
             return
         if n < 0:
-            self._owner.on_broken(OSError(-n, os.strerror(-n)))
+            self._break(OSError(-n, os.strerror(-n)))
             return
         if self.admit():
             self.mark()
@@ -145,7 +145,7 @@ class Outbox(SendQueue):
                 trio.lowlevel.reschedule(self._parked)
                 self._parked = None
         if self.tell_flushed:
-            self._owner.on_flushed()
+            self._tell()
 
     async def _write(self) -> None:
         while not self._is_stopped:
@@ -157,16 +157,22 @@ class Outbox(SendQueue):
                 with trio.move_on_after(self._timeout) as scope:
                     await self._transport.write(self)
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
-                self._owner.on_broken(error)
+                self._break(error)
                 return
             if scope.cancelled_caught:
-                self._owner.on_broken(
-                    TimeoutError(f"the peer took nothing for {self._timeout:g} s")
-                )
+                self._break(TimeoutError(f"the peer took nothing for {self._timeout:g} s"))
                 return
             self.admit()
             if self.tell_flushed:
-                self._owner.on_flushed()
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._owner is not None:
+            self._owner.on_flushed()
+
+    def _break(self, error: Exception) -> None:
+        if self._owner is not None:
+            self._owner.on_broken(error)
 
     async def _park(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -179,6 +185,7 @@ class Outbox(SendQueue):
     def stop(self) -> None:
         """Write nothing more."""
         self._is_stopped = True
+        self._owner = None
         if self._parked is not None:
             trio.lowlevel.reschedule(self._parked)
             self._parked = None

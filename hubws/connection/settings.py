@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, TypedDict
 
 import attrs
@@ -13,6 +14,13 @@ from .queue import Policy
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise ValueError(f"{attribute.name} must be over 0, not {value!r}")
+
+
+def _count(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    if type(value) is not int or not 0 < value <= sys.maxsize:
+        raise ValueError(
+            f"{attribute.name} must be a whole number from 1 to {sys.maxsize}, not {value!r}"
+        )
 
 
 def _policy(value: str) -> Policy:
@@ -31,13 +39,13 @@ def _seconds(value: float | None) -> float:
 class Settings:
     """Limits, times and policies of one connection. Times are in seconds; None means never."""
 
-    max_message_size: int = attrs.field(default=1024 * 1024, validator=_positive)
+    max_message_size: int = attrs.field(default=1024 * 1024, validator=_count)
     """Of a whole message received, in bytes; a larger one closes with 1009."""
-    inbox_messages: int = attrs.field(default=1024, validator=_positive)
-    inbox_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
+    inbox_messages: int = attrs.field(default=1024, validator=_count)
+    inbox_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
     """Beyond either, the socket is not read until the application has taken what there is."""
-    outbox_messages: int = attrs.field(default=1024, validator=_positive)
-    outbox_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
+    outbox_messages: int = attrs.field(default=1024, validator=_count)
+    outbox_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
     """Beyond either, `policy` applies."""
     policy: Policy = attrs.field(default=Policy.BLOCK, converter=_policy)
     """What `send` and `send_nowait` do when the outbox is full."""

@@ -304,6 +304,8 @@ class Endpoint:
         payload = build_close(code, reason)
         if self.close_sent is not None:
             raise LocalProtocolError("a close frame has been sent already")
+        if self.state is State.CLOSED:
+            raise LocalProtocolError("the stream has ended; there is nobody to close it with")
         self.close_sent = Close(CloseCode.NO_STATUS if code is None else code, reason)
         self._change(Change.CLOSE_SENT)
         return encode_frame(CLOSE, payload, self._mask_key())

@@ -159,7 +159,7 @@ def _as_headers(lines: HeaderPairs | Headers) -> Headers:
 class Response:
     """An HTTP response: its status, body (text becomes UTF-8) and headers.
 
-    Content-Length and Connection are added when it is sent.
+    Content-Length and Connection are this side's business and set when it is sent.
     """
 
     status: int
@@ -179,11 +179,17 @@ class Response:
 
     def to_bytes(self, *, with_body: bool = True) -> bytes:
         """The response as it goes on the wire; LocalProtocolError for headers that may not."""
-        return b"HTTP/1.1 %d %s\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (
+        own = ("content-length", "connection")
+        lines = [line for line in self.headers if line[0].lower() not in own]
+        options = [name for name in self.headers.tokens("Connection") if name.lower() == "upgrade"]
+        lines += [
+            ("Content-Length", str(len(self.body))),
+            ("Connection", ", ".join([*options, "close"])),
+        ]
+        return b"HTTP/1.1 %d %s\r\n%b\r\n%b" % (
             self.status,
             phrase(self.status).encode(),
-            self.headers.to_bytes(),
-            len(self.body),
+            Headers(lines).to_bytes(),
             self.body if with_body else b"",
         )
 

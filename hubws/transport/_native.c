@@ -14,8 +14,13 @@
 
 enum { EVENTS = 512, COPIED = 32768, SMALL = 2048, PARTS = 128 };
 
-/* Take a descriptor, which the system call then judges; -1 when it is no int of C's. */
+/* Take a descriptor, which the system call then judges; -1 when it is no int of C's. Nothing but an
+   int will do: the __index__ of another object could change the lists that are being gone through. */
 static int take_fd(PyObject *object, int *fd) {
+    if (!PyLong_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "a descriptor is an int, not %R", object);
+        return -1;
+    }
     long number = PyLong_AsLong(object);
     if (number == -1 && PyErr_Occurred())
         return -1;

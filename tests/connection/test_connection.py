@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from typing import Any
 
 import pytest
@@ -719,6 +721,21 @@ class TestEndings:
             await server.wait_closed()
         await trio.testing.wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().tasks_living == before
+
+    async def test_needs_no_garbage_collector(self, make_socket_pair: Pairs) -> None:
+        client, server = make_socket_pair(keepalive_interval=20)
+        await client.ping()
+        await client.aclose()
+        await server.wait_closed()
+        await trio.testing.wait_all_tasks_blocked()
+        ended = weakref.ref(server)
+        make_socket_pair.made.clear()
+        gc.disable()
+        try:
+            del client, server
+            assert ended() is None
+        finally:
+            gc.enable()
 
 
 class TestCallbacks:

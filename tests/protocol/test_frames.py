@@ -173,6 +173,15 @@ class TestClosePayload:
         reserved = {CloseCode.NO_STATUS, CloseCode.ABNORMAL, CloseCode.TLS_HANDSHAKE}
         assert set(CloseCode) - allowed == reserved
 
+    def test_names(self) -> None:
+        names = {code.value: code.name for code in CloseCode}
+        assert list(names) == [*range(1000, 1004), *range(1005, 1016)]
+        assert (names[1000], names[1009], names[1013]) == (
+            "NORMAL",
+            "MESSAGE_TOO_BIG",
+            "TRY_AGAIN_LATER",
+        )
+
     def test_no_code(self) -> None:
         assert build_close(None) == b""
         assert parse_close(b"") == (CloseCode.NO_STATUS, "")
@@ -375,6 +384,8 @@ class TestPrinting:
         [
             (Frame.text("Hello  world"), "<TEXT FIN 12 bytes 'Hello  world'>"),
             (Frame.text("", fin=False), "<TEXT 0 bytes ''>"),
+            (Frame.text("x" * 99), f"<TEXT FIN 99 bytes '{'x' * 64}'>"),
+            (Frame(opcode=10, payload=b"x" * 99), f"<PONG FIN 99 bytes {'78 ' * 31}78>"),
             (Frame(opcode=9), "<PING FIN 0 bytes>"),
             (Frame(opcode=2, payload=b"\x00\xff"), "<BINARY FIN 2 bytes 00 ff>"),
             (Frame.close(1001, "bye"), "<CLOSE FIN 5 bytes 1001 'bye'>"),
