@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import reduce
+from itertools import zip_longest
 from pathlib import Path
 
 import attrs
@@ -21,8 +22,11 @@ import hubws
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [
-    *GUIDES, ROOT / "CHANGELOG.md", ROOT / "benchmarks/README.md", *sorted(ROOT.glob("examples/*/*.md")),
-]  # fmt: skip
+    *GUIDES,
+    ROOT / "CHANGELOG.md",
+    ROOT / "benchmarks/README.md",
+    *sorted(ROOT.glob("examples/*/*.md")),
+]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNS_ON = "<!-- runs until interrupted -->"
@@ -43,7 +47,7 @@ def blocks() -> Iterator[Block]:
     for path in GUIDES:
         text = path.read_text(encoding="utf-8")
         fences = list(FENCE.finditer(text))
-        for fence, following in zip(fences, [*fences[1:], None], strict=True):
+        for fence, following in zip_longest(fences, fences[1:]):
             if fence[1] != "python":
                 continue
             output = None
@@ -87,7 +91,7 @@ def test_programs_run(block: Block, tmp_path: Path) -> None:
         [sys.executable, "-W", "error", program],
         cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     if block.output is not None:
         assert block.output == done.stdout
 
@@ -110,7 +114,7 @@ async def test_servers_serve(block: Block, tmp_path: Path) -> None:
                         await connection.send("hello")
                         assert await connection.receive()
                     break
-                except ConnectionRefusedError:
+                except OSError:  # it does not listen yet
                     assert process.poll() is None
                     await trio.sleep(0.05)
             process.send_signal(signal.SIGINT)
@@ -138,7 +142,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = (page.parent / path).resolve() if path else page
         if not linked.exists() or (anchor and anchor not in anchors(linked)):
             broken.append(target)
-    assert [] == broken
+    assert broken == []
 
 
 def code_spans(path: Path) -> list[str]:
@@ -154,15 +158,15 @@ def test_names_exist(page: Path) -> None:
                 reduce(getattr, dotted[1:].split("."), hubws)
             except AttributeError:
                 missing.append(f"hubws{dotted}")
-    assert [] == missing
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=name_of)
 def test_files_exist(page: Path) -> None:
     paths = [span for span in code_spans(page) if re.fullmatch(r"[\w./]+/[\w.]*", span)]
-    assert [] == [
+    assert [
         path for path in paths if not ((ROOT / path).exists() or (ROOT / "hubws" / path).exists())
-    ]
+    ] == []
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=name_of)

@@ -20,8 +20,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOT_SOURCES = shutil.ignore_patterns(
-    ".git", ".venv*", "build", "dist", "test-artefacts", "*.egg-info", "*.so", "__pycache__", ".*_cache",
-    ".hypothesis", ".coverage*",
+    ".git", ".venv*", "build", "dist", "test-artefacts", "*.egg-info", "*.so", "__pycache__",
+    ".*_cache", ".hypothesis", ".coverage*",
 )  # fmt: skip
 MEDDLING = ("HUBWS_NATIVE", "PYTHONPATH", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE", "CC")
 NATIVE = ["hubws/protocol/_native", "hubws/transport/_native"]
@@ -119,15 +119,16 @@ def test_the_sdist_holds_everything(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {
-        "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py", "hubws/py.typed",
-        "examples/broadcast/server.py", "examples/broadcast/page.html", "examples/rtt/client.py",
-        "tests/test_packaging.py", "docs/design.md", "docs/images/chat.png", "scripts/need",
+        "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py",
+        "hubws/py.typed", "examples/broadcast/server.py", "examples/broadcast/page.html",
+        "examples/rtt/client.py", "tests/test_packaging.py", "docs/design.md", "docs/images/chat.png",
+        "scripts/need",
         *(f"{name}{suffix}" for name in NATIVE for suffix in (".c", ".pyi")),
         *(str(path.relative_to(ROOT)) for path in ROOT.glob("hubws/**/*.py")),
         *(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/*.py")),
     }  # fmt: skip
     assert set() == expected - names
-    assert [] == [name for name in names if name.endswith((".so", ".pyc"))]
+    assert [name for name in names if name.endswith((".so", ".pyc"))] == []
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -151,7 +152,7 @@ def test_an_installed_wheel_echoes(wheel: Path, tmp_path: Path) -> None:
     environment.install(wheel)
     done = environment.echo(tmp_path)
     assert f"hubws.protocol._native {environment.site}/hubws/__init__.py\n" == done.stdout
-    assert "" == done.stderr
+    assert done.stderr == ""
 
 
 def test_without_a_compiler_it_warns_once_and_works(sdist: Path, tmp_path: Path) -> None:
@@ -160,9 +161,9 @@ def test_without_a_compiler_it_warns_once_and_works(sdist: Path, tmp_path: Path)
     assert "building extension" in said  # it was tried, and optional
     done = environment.echo(tmp_path)
     assert f"hubws.protocol._codec {environment.site}/hubws/__init__.py\n" == done.stdout
-    assert 1 == done.stderr.count("RuntimeWarning"), done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1, done.stderr
     assert "pure-Python codec" in done.stderr
-    assert [] == list(environment.site.glob("hubws/**/*.so"))
+    assert list(environment.site.glob("hubws/**/*.so")) == []
 
 
 def test_without_a_compiler_it_can_be_refused(sdist: Path, tmp_path: Path) -> None:
@@ -174,4 +175,4 @@ def test_without_a_compiler_it_can_be_refused(sdist: Path, tmp_path: Path) -> No
 def test_native_modules_can_be_left_out(sdist: Path, tmp_path: Path) -> None:
     environment = Environment(tmp_path / "venv")
     environment.install(sdist, HUBWS_NATIVE="never")
-    assert [] == list(environment.site.glob("hubws/**/*.so"))
+    assert list(environment.site.glob("hubws/**/*.so")) == []

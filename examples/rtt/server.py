@@ -18,9 +18,11 @@ def show(connection: hubws.Connection, _payload: bytes, rtt: float | None) -> No
 async def stay(hub: hubws.Hub, connection: hubws.Connection) -> None:
     """Keep a client in the hub, which pings it, until it goes."""
     print(f"client {connection.id} joined", flush=True)
-    async with hub.member(connection):
-        await connection.wait_closed()
-    print(f"client {connection.id} left: {connection.closure}", flush=True)
+    try:
+        async with hub.member(connection):  # ConnectionClosed if it has gone again already
+            await connection.wait_closed()
+    finally:
+        print(f"client {connection.id} left: {connection.closure}", flush=True)
 
 
 async def main(host: str, port: int, interval: float) -> None:

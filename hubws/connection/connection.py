@@ -254,10 +254,10 @@ class Connection:
             )
         self._transport.receiver = self
         self._call(self._callbacks.on_open)
-        if rest and not self._ended:
-            self.on_bytes(rest, len(rest))
         if not self._ended:
             self._transport.start()
+            if rest:
+                self.on_bytes(rest, len(rest))
 
     def send_handshake(self, response: bytes) -> None:
         """Queue the response of the opening handshake ahead of everything else."""

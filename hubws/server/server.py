@@ -231,6 +231,7 @@ class Server:
         self._connections[connection] = None
         connection.add_end_callback(self._forget)
         if self.service.handler is not None:
+            self._poller.has_woken = True
             self._nursery.start_soon(handle, self.service.handler, connection)
 
     def _forget(self, connection: Connection) -> None:

@@ -30,6 +30,11 @@ class Peers:
         await peer.send(Frame.close(frame.close_code))
 
 
+def port_of(address: object) -> int:
+    assert isinstance(address, tuple)
+    return int(address[1])
+
+
 class TestRequest:
     async def test_what_is_sent(self, serve_script) -> None:
         script = Peers()
@@ -86,8 +91,8 @@ class TestRequest:
     async def test_addresses(self, serve_script) -> None:
         url = await serve_script(Peers())
         async with hubws.connect(url) as connection:
-            assert connection.remote[1] == int(url[:-1].rpartition(":")[2])
-            assert connection.local[1] > 0
+            assert port_of(connection.remote) == int(url[:-1].rpartition(":")[2])
+            assert port_of(connection.local) > 0
 
 
 class TestWays:
@@ -96,7 +101,7 @@ class TestWays:
         async with hubws.connect(url, ssl_context=client_tls) as connection:
             await connection.send(bytes(100_000))
             assert await connection.receive() == bytes(100_000)
-            assert connection.remote[1] == int(url[:-1].rpartition(":")[2])
+            assert port_of(connection.remote) == int(url[:-1].rpartition(":")[2])
 
     async def test_ready_socket_stream(self, serve_script) -> None:
         script = Peers()
@@ -269,7 +274,7 @@ class TestMasking:
                     await peer.send(Frame(opcode=Opcode.PONG, payload=frames[-1].payload))
             await peer.send(Frame.close())
 
-        sent = ["", "é" * 70, "x" * 70_000, b"", b"\0" * 200]
+        sent: list[str | bytes] = ["", "é" * 70, "x" * 70_000, b"", b"\0" * 200]
         async with hubws.connect(await serve_script(script)) as connection:
             await connection.ping(b"mine")
             for message in sent:
@@ -308,7 +313,7 @@ class TestMasking:
 
 class TestCallbacks:
     async def test_messages_go_to_them(self, serve_script) -> None:
-        calls = []
+        calls: list[str | bytes] = []
         callbacks = hubws.Callbacks(
             on_open=lambda connection: calls.append("open"),
             on_message=lambda connection, message: calls.append(message),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import Any
 
 import pytest
 import trio
@@ -13,7 +14,7 @@ import hubws
 from hubws.protocol.http import MAX_BODY, MAX_HEAD, MAX_HEADERS
 
 
-async def fail(url: str, **options: object) -> None:
+async def fail(url: str, **options: Any) -> None:
     """Connect where that must not succeed."""
     async with hubws.connect(url, **options):
         raise AssertionError("it opened")

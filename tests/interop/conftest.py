@@ -18,6 +18,7 @@ import websockets.sync.client
 import websockets.sync.server
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
+from websockets.typing import Subprotocol
 
 import hubws
 
@@ -89,6 +90,12 @@ class TrioWebsocketPeer:
 
 Peer: TypeAlias = WebsocketsPeer | TrioWebsocketPeer
 
+
+def as_subprotocols(names: list[str]) -> list[Subprotocol] | None:
+    """As websockets wants them."""
+    return [Subprotocol(name) for name in names] or None
+
+
 # -- clients of a hubws server ------------------------------------------------------------------
 
 
@@ -97,7 +104,9 @@ async def websockets_client(
     url: str, tls: ssl.SSLContext | None, subprotocols: list[str]
 ) -> AsyncIterator[Peer]:
     def connect() -> tuple[AbstractContextManager[object], ClientConnection]:
-        context = websockets.sync.client.connect(url, ssl=tls, subprotocols=subprotocols or None)
+        context = websockets.sync.client.connect(
+            url, ssl=tls, subprotocols=as_subprotocols(subprotocols)
+        )
         return context, context.__enter__()
 
     context, connection = await run_in_thread(connect)
@@ -137,7 +146,7 @@ async def websockets_server(
         done.wait(SECONDS)
 
     server = websockets.sync.server.serve(
-        handler, "127.0.0.1", 0, ssl=tls, subprotocols=subprotocols or None
+        handler, "127.0.0.1", 0, ssl=tls, subprotocols=as_subprotocols(subprotocols)
     )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

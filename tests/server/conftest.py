@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -70,7 +71,7 @@ class RawClient:
             pass
         return status, headers, self.buffer
 
-    async def upgrade(self, **changes: str | None) -> dict[str, str]:
+    async def upgrade(self, **changes: Any) -> dict[str, str]:
         """Do the opening handshake; returns the headers of the 101."""
         await self.send(self.hello(**changes))
         status, headers = await self.head()

@@ -53,6 +53,7 @@ async def test_it_keeps_serving() -> None:
             [sys.executable, "-c", SERVER], stdout=subprocess.PIPE
         )
         try:
+            assert process.stdout is not None
             lines = Lines(process.stdout)
             url = f"ws://127.0.0.1:{int(await lines.next())}/"
             async with trio.open_nursery() as nursery:

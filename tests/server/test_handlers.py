@@ -132,7 +132,7 @@ class TestPipelining:
     async def test_frames_behind_the_handshake(self, over) -> None:
         async def handler(connection: hubws.Connection) -> None:
             async for message in connection:
-                await connection.send(f"got {message}")
+                await connection.send(f"got {message!s}")
 
         _, client = await over(handler)
         frames = [Frame(opcode=Opcode.TEXT, payload=b"%d" % i, mask_key=b"abcd") for i in range(9)]

@@ -75,6 +75,25 @@ class TestListening:
             await trip(connection)
             assert next(iter(server.connections)).remote == connection.local
 
+    async def test_ready_listener_of_other_streams(self, start) -> None:
+        class Memory(trio.abc.Listener[trio.abc.Stream]):
+            def __init__(self) -> None:
+                self.dial, self._streams = trio.open_memory_channel(1)
+
+            async def accept(self):
+                return await self._streams.receive()
+
+            async def aclose(self) -> None:
+                await self._streams.aclose()
+
+        listener = Memory()
+        server = await start(listeners=[listener])
+        assert server.addresses == []
+        ours, theirs = trio.testing.memory_stream_pair()
+        await listener.dial.send(theirs)
+        async with hubws.connect("ws://memory/", stream=ours) as connection:
+            await trip(connection)
+
     async def test_ready_tls_listener_beside_tls_on_sockets(
         self, start, server_tls, client_tls
     ) -> None:
