@@ -66,6 +66,7 @@ class Connection:
     Attributes:
         id: a number that no other connection of this process has.
         is_client: whether this side opened the connection.
+        outbox: what waits to be sent; for the hub, which gives frames to many.
         remote: the peer's address, as the socket module gives it; None for a memory stream.
         request: the opening handshake's request (server) or None.
         response: the opening handshake's response (client) or None.
@@ -91,7 +92,6 @@ class Connection:
         "_keepalive",
         "_last_pong",
         "_on_message",
-        "_outbox",
         "_paused",
         "_pings",
         "_poller",
@@ -102,6 +102,7 @@ class Connection:
         "_undelivered",
         "id",
         "is_client",
+        "outbox",
         "remote",
         "request",
         "response",
@@ -147,7 +148,7 @@ class Connection:
         if settings.policy is not Policy.BLOCK:
             self._encode = droppable(self._encode, settings.policy)
         make_outbox = LatestOutbox if settings.policy is LATEST else Outbox
-        self._outbox = make_outbox(transport, poller, self, settings)
+        self.outbox = make_outbox(transport, poller, self, settings)
         self._inbox: Inbox | None = None
         self._pings: PingTracker | None = None
         self._keepalive: Keepalive | None = None
@@ -218,7 +219,7 @@ class Connection:
     @property
     def queued_bytes(self) -> int:
         """Bytes that the socket has not taken yet; 0 most of the time."""
-        outbox = self._outbox
+        outbox = self.outbox
         return outbox.queued_bytes if outbox.is_marked or outbox.is_busy else 0
 
     @property
@@ -228,16 +229,16 @@ class Connection:
 
     def statistics(self) -> ConnectionStatistics:
         """Figures at this moment."""
-        counters = self._outbox.counters
+        counters = self.outbox.counters
         return ConnectionStatistics(
             bytes_received=self._received,
-            bytes_sent=self._outbox.bytes_sent,
+            bytes_sent=self.outbox.bytes_sent,
             inbox_messages=0 if self._inbox is None else len(self._inbox),
-            outbox_messages=self._outbox.queued_messages,
-            outbox_bytes=self._outbox.queued_bytes,
+            outbox_messages=self.outbox.queued_messages,
+            outbox_bytes=self.outbox.queued_bytes,
             dropped=0 if counters is None else counters.dropped,
             conflated=0 if counters is None else counters.conflated,
-            is_stalled=self._outbox.is_busy,
+            is_stalled=self.outbox.is_busy,
         )
 
     # -- beginning -----------------------------------------------------------------------------
@@ -261,8 +262,8 @@ class Connection:
 
     def send_handshake(self, response: bytes) -> None:
         """Queue the response of the opening handshake ahead of everything else."""
-        self._outbox.put_urgent(response)
-        self._outbox.mark()
+        self.outbox.put_urgent(response)
+        self.outbox.mark()
 
     # -- what arrives --------------------------------------------------------------------------
 
@@ -377,16 +378,16 @@ class Connection:
             return
         pong = self._endpoint.encode_pong(payload)
         # A peer that doesn't read its pongs gets the newest one only (RFC 6455 §5.5.3).
-        if not (self._outbox.is_busy and self._outbox.replace_urgent(self._last_pong, pong)):
-            if not self._outbox.put_urgent(pong):
-                self._outbox.replace_urgent(self._last_pong, pong)
-            self._outbox.mark()
+        if not (self.outbox.is_busy and self.outbox.replace_urgent(self._last_pong, pong)):
+            if not self.outbox.put_urgent(pong):
+                self.outbox.replace_urgent(self._last_pong, pong)
+            self.outbox.mark()
         self._last_pong = pong
 
     def _on_pong(self, payload: bytes) -> None:
         rtt = None
         if self._pings is not None:
-            if self._pings.has_unsent and not self._outbox.has_urgent:
+            if self._pings.has_unsent and not self.outbox.has_urgent:
                 self._pings.assume_sent()
             rtt = self._pings.answer(payload)
         if self._keepalive is not None:
@@ -478,10 +479,10 @@ class Connection:
             frame = self._encode(message)
         except UnicodeEncodeError as error:
             raise surrogate_error(error, "a text message") from None
-        if not self._outbox.put(frame) and not self._put_full(frame):
+        if not self.outbox.put(frame) and not self._put_full(frame):
             raise trio.WouldBlock(
-                f"the outbox is full with {self._outbox.queued_messages} messages "
-                f"of {self._outbox.queued_bytes} bytes in all"
+                f"the outbox is full with {self.outbox.queued_messages} messages "
+                f"of {self.outbox.queued_bytes} bytes in all"
             )
 
     async def send(self, message: str | Payload) -> None:
@@ -498,7 +499,7 @@ class Connection:
             frame = self._encode(message)
         except UnicodeEncodeError as error:
             raise surrogate_error(error, "a text message") from None
-        outbox = self._outbox
+        outbox = self.outbox
         if outbox.has_waiting or not (outbox.put(frame) or self._put_full(frame)):
             await outbox.wait_put(frame)
             return
@@ -518,12 +519,12 @@ class Connection:
             if self._offer(frame) is Put.DISCONNECTED:
                 raise ConnectionClosed(self._closed())
             return True
-        if self._outbox.is_busy:
+        if self.outbox.is_busy:
             return False
-        self._outbox.flush()  # a sender that doesn't let others run has filled it
+        self.outbox.flush()  # a sender that doesn't let others run has filled it
         if self._ended:
             raise ConnectionClosed(self._closed())
-        return self._outbox.put(frame)
+        return self.outbox.put(frame)
 
     def encode(self, message: str | Payload) -> bytes:
         """Frame a message for this connection, to be given to `offer`. Raises as `send_nowait`."""
@@ -539,7 +540,7 @@ class Connection:
         when the connection was closed for being too slow, CLOSED when it was ending already.
         """
         put = QUEUED
-        if frame.policy is LATEST or not self._outbox.put(frame):
+        if frame.policy is LATEST or not self.outbox.put(frame):
             put = self._offer(frame)
         return put
 
@@ -547,9 +548,9 @@ class Connection:
         """Queue a frame by its policy, after making what room there is."""
         if self._ended or self._endpoint.state is not State.OPEN:
             return Put.CLOSED
-        if not self._outbox.is_busy and frame.policy is not LATEST:
-            self._outbox.flush()
-        put = self._outbox.put_droppable(frame)
+        if not self.outbox.is_busy and frame.policy is not LATEST:
+            self.outbox.flush()
+        put = self.outbox.put_droppable(frame)
         if put is Put.FULL:
             self.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer", None)
             return Put.DISCONNECTED
@@ -562,7 +563,7 @@ class Connection:
         has no masking key is given one. Raises as `send_nowait`.
         """
         encoded = self._endpoint.encode_crafted(frame)
-        if not self._outbox.put(encoded) and not self._put_full(encoded):
+        if not self.outbox.put(encoded) and not self._put_full(encoded):
             raise trio.WouldBlock("the outbox is full")
 
     # -- pings ---------------------------------------------------------------------------------
@@ -601,7 +602,7 @@ class Connection:
             ping = self._pings.start(bytes(content))
         except ValueError as error:
             raise LocalProtocolError(str(error)) from None
-        self._outbox.tell_flushed = True
+        self.outbox.tell_flushed = True
         self._put_urgent(frame)
         return ping
 
@@ -613,9 +614,9 @@ class Connection:
         self._put_urgent(frame)
 
     def _put_urgent(self, frame: bytes) -> None:
-        if not self._outbox.put_urgent(frame):
+        if not self.outbox.put_urgent(frame):
             raise trio.WouldBlock("too many control frames wait to be sent")
-        self._outbox.mark()
+        self.outbox.mark()
 
     def add_pong_callback(self, callback: PongCallback) -> None:
         """Call a function at every pong, after those that were added before it."""
@@ -629,11 +630,11 @@ class Connection:
 
     def on_flushed(self) -> None:
         """Take note that some of what waited has gone (see `outbox.Owner`)."""
-        if self._pings is not None and not self._outbox.has_urgent:
+        if self._pings is not None and not self.outbox.has_urgent:
             self._pings.stamp()
         if not self._hang_up:
-            self._outbox.tell_flushed = False
-        elif self._outbox.is_empty:
+            self.outbox.tell_flushed = False
+        elif self.outbox.is_empty:
             if self._endpoint.close_received is not None:
                 self._end(None)
             else:
@@ -664,7 +665,7 @@ class Connection:
         if self._ended or self._endpoint.close_sent is not None:
             Frame.close(code, reason)  # raises where it may not be sent
             return
-        self._outbox.finish(self._endpoint.encode_close(code, reason))
+        self.outbox.finish(self._endpoint.encode_close(code, reason))
         self._after_close_frame()
         self._read_on()
 
@@ -691,7 +692,7 @@ class Connection:
         if self._error is None:
             self._error = error
         self._endpoint.ignore()
-        if self._outbox.is_busy and isinstance(error, TimeoutError):
+        if self.outbox.is_busy and isinstance(error, TimeoutError):
             self._end(error)
             return
         if self._endpoint.close_sent is None:
@@ -703,16 +704,16 @@ class Connection:
         self._read_on()
 
     def _hang_up_when_flushed(self) -> None:
-        self._hang_up = self._outbox.tell_flushed = True
-        self._outbox.mark()
+        self._hang_up = self.outbox.tell_flushed = True
+        self.outbox.mark()
 
     def _send_close(self, code: int | None, reason: str = "") -> None:
         """Queue this side's close frame: behind the data, or instead of it when the peer is slow."""
-        if self._outbox.is_busy:
-            self._undelivered += self._outbox.discard()
-            self._outbox.put_urgent(self._endpoint.encode_close(code, reason))
+        if self.outbox.is_busy:
+            self._undelivered += self.outbox.discard()
+            self.outbox.put_urgent(self._endpoint.encode_close(code, reason))
         else:
-            self._outbox.finish(self._endpoint.encode_close(code, reason))
+            self.outbox.finish(self._endpoint.encode_close(code, reason))
         self._after_close_frame()
 
     def _read_on(self) -> None:
@@ -722,11 +723,11 @@ class Connection:
             self._transport.resume()
 
     def _after_close_frame(self) -> None:
-        self._outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
+        self.outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
         if self._keepalive is not None:
             self._keepalive.stop()
         self._set_close_timer(self.settings.close_timeout)
-        self._outbox.mark()
+        self.outbox.mark()
 
     def _set_close_timer(self, seconds: float) -> None:
         if self._close_timer is not None:
@@ -748,7 +749,7 @@ class Connection:
             self._report(error)
         if self._dispatching is not None:
             self._dispatching.clear()
-        self._undelivered += self._outbox.discard_all()
+        self._undelivered += self.outbox.discard_all()
         endpoint.receive_eof()
         self._transport.close()
         if self._keepalive is not None:
@@ -756,8 +757,8 @@ class Connection:
             self._keepalive = None
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self._outbox.stop()
-        self._outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
+        self.outbox.stop()
+        self.outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
         if self._pings is not None:
             self._pings.end()
         if self._inbox is not None:

@@ -169,13 +169,16 @@ class Hub:
         if isinstance(exclude, Connection):
             exclude = (exclude,)
         sent = dropped = disconnected = 0
-        put = Put.QUEUED
+        conflates = chosen is Policy.LATEST
         for connection in list(to):
             if exclude and connection in exclude:
                 continue
             if connection.is_client:  # whose frames are masked, each with a key of its own
-                own = connection.encode(message)
-                put = connection.offer(Droppable.make(own, chosen, frame.key))
+                own = Droppable.make(connection.encode(message), chosen, frame.key)
+                put = connection.offer(own)
+            elif not conflates and connection.outbox.put(frame):
+                sent += 1
+                continue
             else:
                 put = connection.offer(frame)
             if put is Put.QUEUED:

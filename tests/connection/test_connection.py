@@ -383,8 +383,8 @@ class TestBounds:
     ) -> None:
         client, server = make_lockstep_pair(start_client=False)
         for number in range(5000):
-            client._outbox._urgent.append(client._endpoint.encode_ping(str(number).encode()))
-        client._outbox.mark()
+            client.outbox._urgent.append(client._endpoint.encode_ping(str(number).encode()))
+        client.outbox.mark()
         await trio.testing.wait_all_tasks_blocked()
         assert server.queued_bytes < 20_000
 
