@@ -16,7 +16,7 @@ def extension(name: str) -> Extension:
     return Extension(
         f"hubws.{name}",
         [f"hubws/{name.replace('.', '/')}.c"],
-        extra_compile_args=["-O2", "-Wall", "-Wextra"] if os.name == "posix" else [],
+        extra_compile_args=["-O3", "-Wall", "-Wextra"] if os.name == "posix" else [],
         define_macros=[] if free_threaded else [("Py_LIMITED_API", "0x030B0000")],
         py_limited_api=not free_threaded,
         optional=native == "auto",
