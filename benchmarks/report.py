@@ -164,7 +164,10 @@ def write_files(
     (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n")
     text = [
         "# Results\n",
-        f"Written by `run.py`; see [README.md](README.md) for what each load means. {how}\n",
+        (
+            f"Written by `run.py`; see [README.md](README.md) for what each load means and "
+            f"[NOTES.md](NOTES.md) for what was tried. {how}\n"
+        ),
         _markdown_table([["", ""], *([name, value] for name, value in machine.items())], 2) + "\n",
         "## Targets\n",
         target_table(loads, results) + "\n",

@@ -264,7 +264,7 @@ class TestTime:
     async def test_client_silent_behind_its_tls_handshake_is_cut(
         self, start, raw, server_tls, client_tls
     ) -> None:
-        client = await raw(await start(handshake_timeout=0.2, ssl_context=server_tls), client_tls)
+        client = await raw(await start(handshake_timeout=1, ssl_context=server_tls), client_tls)
         await client.stream.do_handshake()
         assert await client.at_end()
 
@@ -272,7 +272,7 @@ class TestTime:
         def endless(request: Request) -> Response:
             return Response(200, bytes(32 * 1024 * 1024))
 
-        server = await start(on_request=endless, handshake_timeout=0.1)
+        server = await start(on_request=endless, handshake_timeout=0.5)
         client = await raw(server)
         await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while not server.statistics().handshaking:
@@ -281,7 +281,7 @@ class TestTime:
             await trio.sleep(0.01)
 
     async def test_opened_connection_is_not_cut(self, start, raw, nursery) -> None:
-        server = await start(handshake_timeout=0.05)
+        server = await start(handshake_timeout=1)
         client = await raw(server, upgraded=True)
         silent = await raw(server)
         assert await silent.at_end()  # so the time is over for both
