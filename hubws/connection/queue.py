@@ -31,7 +31,7 @@ class Policy(StrEnum):
     BLOCK = "block"
     """`send` waits, `send_nowait` raises trio.WouldBlock; a broadcast leaves the message out."""
     DROP_OLDEST = "drop_oldest"
-    """The oldest queued message that may be dropped makes room."""
+    """The oldest queued message of this policy, or of `latest`, makes room."""
     DROP_NEWEST = "drop_newest"
     """The message that found no room is dropped."""
     LATEST = "latest"
@@ -56,7 +56,8 @@ class Put(Enum):
 
 
 # Members of an Enum are slow to look up (some 50 ns each) where messages go by.
-LATEST, DISCONNECT, DROP_NEWEST = Policy.LATEST, Policy.DISCONNECT, Policy.DROP_NEWEST
+DISCONNECT, LATEST = Policy.DISCONNECT, Policy.LATEST
+DROP_NEWEST, DROP_OLDEST = Policy.DROP_NEWEST, Policy.DROP_OLDEST
 QUEUED, DROPPED, FULL = Put.QUEUED, Put.DROPPED, Put.FULL
 
 
@@ -202,8 +203,9 @@ class SendQueue:
                 return
 
     def _drop_oldest(self) -> bool:
+        """Throw out the oldest frame whose own policy allows it; False when there is none."""
         for index, other in enumerate(self.frames):
-            if isinstance(other, Droppable):
+            if isinstance(other, Droppable) and other.policy in (DROP_OLDEST, LATEST):
                 self._remove(index)
                 self._count().dropped += 1
                 return True

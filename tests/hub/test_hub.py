@@ -237,6 +237,21 @@ class TestSlowMembers:
         assert [message async for message in client] == arrived
         await pairs.end()
 
+    async def test_drop_oldest_spares_messages_of_other_policies(self, hub: Hub) -> None:
+        pairs = Pairs("lockstep")
+        client, server = pairs(start_client=False, outbox_messages=3)
+        hub.register(server)
+        server.send_nowait("on its way")
+        await trio.testing.wait_all_tasks_blocked()
+        for policy in ("disconnect", "drop_newest", "drop_oldest"):
+            hub.broadcast(policy, policy=policy)
+        assert hub.broadcast("newer", policy="drop_oldest").sent == 1
+        client.begin()
+        server.close_nowait()
+        arrived = [message async for message in client]
+        assert arrived == ["on its way", "disconnect", "drop_newest", "newer"]
+        await pairs.end()
+
     async def test_latest_keeps_the_newest_of_each_key(self, hub: Hub) -> None:
         pairs = Pairs("lockstep")
         client, server = pairs(start_client=False)
