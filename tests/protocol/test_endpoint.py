@@ -583,3 +583,11 @@ class TestAnySplit:
         sender, receiver = side.endpoint(), Side(not side.is_client).endpoint(limit=10**6)
         wire = b"".join(map(sender.encode, messages))
         assert receive(receiver, wire) == messages
+
+
+def test_close_after_the_stream_has_ended_is_refused() -> None:
+    endpoint = Endpoint(is_client=False, max_message_size=100)
+    endpoint.receive_eof()
+    with pytest.raises(LocalProtocolError, match="the stream has ended"):
+        endpoint.encode_close(1000)
+    assert endpoint.close_sent is None
