@@ -29,6 +29,7 @@ from .errors import (
     UpgradeRefused,
 )
 from .hub.hub import Delivery, Hub, HubStatistics, open_hub
+from .protocol.deflate import Deflate, DeflateParameters
 from .protocol.frames import CloseCode, Frame, Opcode
 from .protocol.http import Headers, Request, Response
 from .protocol.state import Close, Closure, State
@@ -44,6 +45,8 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionStatistics",
+    "Deflate",
+    "DeflateParameters",
     "Delivery",
     "Frame",
     "HandshakeError",

@@ -61,12 +61,21 @@ async def connect(
     address = Address.from_url(url)
     checked = Settings(**settings)
     key = os.urandom(16)
-    request = build_request(address, key, subprotocols=subprotocols, origin=origin, headers=headers)
+    request = build_request(
+        address,
+        key,
+        subprotocols=subprotocols,
+        compression=checked.compression,
+        origin=origin,
+        headers=headers,
+    )
     with trio.move_on_after(timeout) as scope:
         opened = await _dial(address, stream, ssl_context)
         try:
             response, rest = await _shake_hands(opened, request)
-            subprotocol = check_response(response, key, subprotocols)
+            subprotocol, compression = check_response(
+                response, key, subprotocols, checked.compression
+            )
         except BaseException:
             await trio.aclose_forcefully(opened)
             raise
@@ -79,6 +88,7 @@ async def connect(
         settings=checked,
         callbacks=callbacks,
         subprotocol=subprotocol,
+        compression=compression,
         response=response,
     )
     connection.begin(rest)

@@ -18,6 +18,7 @@ import trio
 
 from ..errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError
 from ..protocol.codec import encode_message
+from ..protocol.deflate import DeflateParameters, Deflater, Inflater
 from ..protocol.endpoint import Endpoint, Event, Ping, Pong, Violation
 from ..protocol.frames import (
     MAX_REASON,
@@ -34,7 +35,7 @@ from .callbacks import NO_CALLBACKS, Callbacks, PongCallback
 from .inbox import TURN, Inbox
 from .keepalive import Keepalive
 from .mask_keys import next_mask_key
-from .outbox import LatestOutbox, Outbox
+from .outbox import CompressingOutbox, LatestOutbox, Outbox, unframed
 from .queue import LATEST, QUEUED, Droppable, Policy, Put, droppable
 from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
 from .settings import Settings
@@ -71,6 +72,7 @@ class Connection:
         request: the opening handshake's request (server) or None.
         response: the opening handshake's response (client) or None.
         subprotocol: what was agreed on, or None.
+        compression: the parameters of permessage-deflate that were agreed on, or None.
         settings: limits, times and policies.
 
     """
@@ -100,6 +102,7 @@ class Connection:
         "_transport",
         "_turns",
         "_undelivered",
+        "compression",
         "id",
         "is_client",
         "outbox",
@@ -119,6 +122,7 @@ class Connection:
         settings: Settings,
         callbacks: Callbacks = NO_CALLBACKS,
         subprotocol: str | None = None,
+        compression: DeflateParameters | None = None,
         request: Request | None = None,
         response: Response | None = None,
     ) -> None:
@@ -127,6 +131,7 @@ class Connection:
         self.request = request
         self.response = response
         self.subprotocol = subprotocol
+        self.compression = compression
         self.settings = settings
         self.is_client = is_client
         self._transport = transport
@@ -136,19 +141,19 @@ class Connection:
         self._pong_callbacks: tuple[PongCallback, ...] = (
             () if callbacks.on_pong is None else (callbacks.on_pong,)
         )
+        deflater: Deflater | None = None
+        inflater: Inflater | None = None
+        if settings.compression is not None and compression is not None:
+            deflater, inflater = settings.compression.build(compression, is_client=is_client)
         self._endpoint = Endpoint(
             is_client=is_client,
             max_message_size=settings.max_message_size,
             next_mask_key=next_mask_key if is_client else None,
             report_frames=callbacks.on_frame is not None,
+            deflater=deflater,
+            inflater=inflater,
         )
-        self._encode: Callable[[str | Payload], bytes] = (
-            self._endpoint.encode if is_client else encode_message
-        )
-        if settings.policy is not Policy.BLOCK:
-            self._encode = droppable(self._encode, settings.policy)
-        make_outbox = LatestOutbox if settings.policy is LATEST else Outbox
-        self.outbox = make_outbox(transport, poller, self, settings)
+        self._prepare_to_send(deflater, transport)
         self._inbox: Inbox | None = None
         self._pings: PingTracker | None = None
         self._keepalive: Keepalive | None = None
@@ -165,6 +170,28 @@ class Connection:
         self._received = 0
         self._turns = 0
         self._last_pong = b""
+
+    def _prepare_to_send(self, deflater: Deflater | None, transport: Transport) -> None:
+        """Choose how messages are encoded, and the outbox that goes with it."""
+        settings, endpoint = self.settings, self._endpoint
+        self._encode: Callable[[str | Payload], bytes]
+        self.outbox: Outbox
+        if deflater is not None:
+            if settings.policy is not Policy.BLOCK:
+                deflater.takeover = False  # those behind a dropped message must not miss it
+            if deflater.takeover:
+                self._encode = unframed
+                self.outbox = CompressingOutbox(
+                    transport, self._poller, self, settings, endpoint.encode_payload
+                )
+                return
+            self._encode = endpoint.encode_compressed
+        else:
+            self._encode = endpoint.encode if self.is_client else encode_message
+        if settings.policy is not Policy.BLOCK:
+            self._encode = droppable(self._encode, settings.policy)
+        make_outbox = LatestOutbox if settings.policy is LATEST else Outbox
+        self.outbox = make_outbox(transport, self._poller, self, settings)
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} {self.state.value} {self.remote}>"
@@ -528,10 +555,7 @@ class Connection:
 
     def encode(self, message: str | Payload) -> bytes:
         """Frame a message for this connection, to be given to `offer`. Raises as `send_nowait`."""
-        try:
-            return self._encode(message)
-        except UnicodeEncodeError as error:
-            raise surrogate_error(error, "a text message") from None
+        return self._endpoint.encode(message)
 
     def offer(self, frame: Droppable) -> Put:
         """Queue a frame that was made for many connections, by its own policy. Never waits.

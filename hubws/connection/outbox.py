@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
+from ..protocol.endpoint import payload_of
+from ..protocol.frames import Payload
 from ..transport.abc import Transport
 from ..transport.poller import Poller
 from .queue import LATEST, Droppable, SendQueue
@@ -200,4 +203,48 @@ class LatestOutbox(Outbox):
         """Queue a data frame in the place of an older one with its key; False without room."""
         if isinstance(frame, Droppable) and frame.policy is LATEST and self.room >= 0:
             self.conflate(frame.key)
+        return super().put(frame)
+
+
+class Unframed(bytes):
+    """The payload of a message that is compressed, and framed, when the queue takes it.
+
+    Not before, since what is compressed with regard to earlier messages must be sent, and in that
+    order: a sender that waits in line may be overtaken, or cancelled.
+    """
+
+    opcode: int
+
+
+def unframed(message: str | Payload) -> Unframed:
+    """Make one of a message; TypeError or LocalProtocolError when it can't be one."""
+    opcode, payload = payload_of(message)
+    frame = Unframed(payload)
+    frame.opcode = opcode
+    return frame
+
+
+class CompressingOutbox(Outbox):
+    """The outbox of a connection on which messages are compressed with context takeover."""
+
+    __slots__ = ("_encode",)
+
+    def __init__(
+        self,
+        transport: Transport,
+        poller: Poller,
+        owner: Owner,
+        settings: Settings,
+        encode: Callable[[int, bytes], bytes],
+    ) -> None:
+        super().__init__(transport, poller, owner, settings)
+        self._encode = encode
+
+    def put(self, frame: bytes) -> bool:
+        """Queue a data frame, or a message; False when there is no room for it."""
+        if type(frame) is Unframed:
+            # what has been compressed must be taken; it grows by an eighth at most, and little more
+            if not self.has_room(len(frame) + len(frame) // 8 + 64):
+                return False
+            frame = self._encode(frame.opcode, frame)
         return super().put(frame)

@@ -163,6 +163,12 @@ class SendQueue:
 
     # -- putting -------------------------------------------------------------------------------
 
+    def has_room(self, size: int) -> bool:
+        """Whether a data frame of that many bytes, or a smaller one, would be taken."""
+        if size <= self.room and len(self.frames) < self.limit_messages:
+            return True
+        return not self.frames and not self._begun and self.room >= 0
+
     def put(self, frame: bytes) -> bool:
         """Queue a data frame; False when there is no room for it.
 

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import attrs
 
+from ..protocol.deflate import Deflate
 from .queue import Policy
 
 
@@ -31,6 +32,16 @@ def _policy(value: str) -> Policy:
         raise ValueError(f"{value!r} is not a policy; it must be one of {names}") from None
 
 
+def _compression(value: Deflate | bool | None) -> Deflate | None:  # noqa: FBT001 - what the setting may be
+    if value is True:
+        return Deflate()
+    if value is False or value is None:
+        return None
+    if not isinstance(value, Deflate):
+        raise TypeError(f"compression must be a Deflate, True or False, not {value!r}")
+    return value
+
+
 def _seconds(value: float | None) -> float:
     return math.inf if value is None else value
 
@@ -49,6 +60,8 @@ class Settings:
     """Beyond either, `policy` applies."""
     policy: Policy = attrs.field(default=Policy.BLOCK, converter=_policy)
     """What `send` and `send_nowait` do when the outbox is full."""
+    compression: Deflate | None = attrs.field(default=None, converter=_compression)
+    """permessage-deflate, when the peer wants it too; True for its defaults."""
     keepalive_interval: float = attrs.field(default=20, converter=_seconds, validator=_positive)
     """Between a pong and the next ping."""
     keepalive_timeout: float = attrs.field(default=20, converter=_seconds, validator=_positive)
@@ -68,6 +81,7 @@ class SettingsArguments(TypedDict, total=False):
     outbox_messages: int
     outbox_bytes: int
     policy: Policy | str
+    compression: Deflate | bool | None
     keepalive_interval: float | None
     keepalive_timeout: float | None
     write_timeout: float | None

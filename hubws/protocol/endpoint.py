@@ -1,8 +1,7 @@
 """One side of a WebSocket connection without its I/O: bytes in, events out, frames to send.
 
 An endpoint judges everything that the peer sends and makes everything that is sent back; it moves
-no bytes and knows no clock. Extensions would stand between frames and messages, in `_begin_frame`
-and `_end_message`; `allowed_bits` already says which reserved bits one of them defines.
+no bytes and knows no clock. Compression stands between frames and messages: see `deflate.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ import attrs
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from .codec import decode, encode_frame, encode_message, mask
+from .deflate import Deflater, Inflater
 from .frames import (
     FIN,
+    RSV1,
     CloseCode,
     Frame,
     Header,
@@ -29,12 +30,12 @@ from .frames import (
     check_opcode,
     check_reserved_bits,
     check_sequence,
-    check_size,
+    encode_text,
     parse_close,
     parse_header,
     surrogate_error,
 )
-from .messages import PartialMessage
+from .messages import CompressedMessage, PartialMessage
 from .state import TRANSITIONS, Change, Close, State
 
 
@@ -75,6 +76,8 @@ class Endpoint:
         max_message_size: of a whole message, in bytes.
         next_mask_key: gives 4 unpredictable bytes for each frame of a client (RFC 6455 §10.3).
         report_frames: put every frame, as a `Frame`, among the events before what it brings about.
+        deflater: compresses what `encode_compressed` and `encode_fragment` are given.
+        inflater: without one no compressed message is accepted.
 
     Attributes:
         state: see `state.py`.
@@ -84,17 +87,19 @@ class Endpoint:
     """
 
     __slots__ = (
+        "_deflater",
         "_expect_masked",
         "_expects_messages",
         "_frame",
         "_frame_done",
+        "_frame_payload",
+        "_inflater",
         "_limit",
         "_message",
         "_next_mask_key",
         "_over",
         "_report_frames",
         "_tail",
-        "allowed_bits",
         "close_received",
         "close_sent",
         "only_messages",
@@ -108,6 +113,8 @@ class Endpoint:
         max_message_size: int,
         next_mask_key: Callable[[], bytes] | None = None,
         report_frames: bool = False,
+        deflater: Deflater | None = None,
+        inflater: Inflater | None = None,
     ) -> None:
         if is_client and next_mask_key is None:
             raise ValueError("a client needs next_mask_key: it masks every frame")
@@ -115,14 +122,16 @@ class Endpoint:
         self._expect_masked = not is_client
         self._limit = max_message_size
         self._report_frames = report_frames
+        self._deflater = deflater
+        self._inflater = inflater
         self._tail = b""  # a frame's header, or a control frame, that is not all here yet
         self._message: PartialMessage | None = None
         self._frame: Header | None = None  # the data frame whose payload is arriving
         self._frame_done = 0  # how much of it has arrived
+        self._frame_payload: bytearray | None = None  # that, as it came, when frames are reported
         self._over = False
         # nothing is under way, so that what comes is most likely whole messages
         self._expects_messages = not report_frames
-        self.allowed_bits = 0
         self.only_messages = True
         self.state = State.OPEN
         self.close_sent: Close | None = None
@@ -203,7 +212,9 @@ class Endpoint:
                 events += messages
 
     def _check_header(self, header: Header) -> None:
-        check_reserved_bits(header, self.allowed_bits)
+        # 'set only on the first fragment of a data message', RFC 7692 §6
+        is_first = header.opcode in (Opcode.TEXT, Opcode.BINARY)
+        check_reserved_bits(header, RSV1 if is_first and self._inflater is not None else 0)
         check_opcode(header)
         check_masked(header, expected=self._expect_masked)
         check_control(header)
@@ -230,12 +241,16 @@ class Endpoint:
 
     def _begin_frame(self, header: Header) -> None:
         if self._message is None:
-            check_size(header.length, self._limit)
-            self._message = PartialMessage(header.opcode)
-        else:
-            self._message.check_room(header.length, self._limit)
+            if header.first & RSV1:
+                assert self._inflater is not None
+                self._message = CompressedMessage(header.opcode, self._limit, self._inflater)
+            else:
+                self._message = PartialMessage(header.opcode, self._limit)
+        self._message.begin_frame(header.length)
         self._frame = header
         self._frame_done = 0
+        if self._report_frames:
+            self._frame_payload = bytearray()
 
     def _receive_payload(self, events: list[Event], buffer: Payload, start: int, end: int) -> int:
         """Take what is here of the payload of the frame under way; returns where it stops."""
@@ -245,14 +260,16 @@ class Endpoint:
         done = self._frame_done
         stop = min(end, start + header.length - done)
         if stop > start:
-            message.feed(mask(buffer, start, stop, header.mask_key, done))
+            piece = mask(buffer, start, stop, header.mask_key, done)
+            if self._frame_payload is not None:
+                self._frame_payload += piece
+            message.feed(piece)
             self._frame_done = done = done + stop - start
         if done == header.length:
             self._frame = None
-            if self._report_frames:
+            if self._frame_payload is not None:
                 self.only_messages = False
-                payload = bytes(message.payload[len(message.payload) - done :])
-                frame = Frame.from_header(header._replace(mask_key=None), payload, 0)
+                frame = Frame.from_header(header._replace(mask_key=None), self._frame_payload, 0)
                 frame.mask_key = header.mask_key
                 events.append(frame)
             if header.fin:
@@ -271,17 +288,37 @@ class Endpoint:
         except UnicodeEncodeError as error:
             raise surrogate_error(error, "a text message") from None
 
+    def encode_compressed(self, message: str | Payload) -> bytes:
+        """Frame a whole message, compressed if that makes it smaller. Raises as `encode`.
+
+        With context takeover, what it returns must be sent, and in order.
+        """
+        return self.encode_payload(*payload_of(message))
+
+    def encode_payload(self, opcode: int, payload: bytes) -> bytes:
+        """Do so with what `payload_of` made of a message."""
+        compressed = None if self._deflater is None else self._deflater.compress(payload)
+        if compressed is None:
+            return encode_frame(FIN | opcode, payload, self._mask_key())
+        return encode_frame(FIN | RSV1 | opcode, compressed, self._mask_key())
+
     def encode_fragment(
         self, payload: str | Payload, *, first: bool, last: bool, text: bool
     ) -> bytes:
-        """Frame one fragment of a message (RFC 6455 §5.4).
+        """Frame one fragment of a message (RFC 6455 §5.4), compressed if that was agreed on.
 
         `payload` is text or bytes-like; the text of one fragment need not end with a character of
-        the message when it is given as bytes. `text` is the type of the whole message.
+        the message when it is given as bytes. `text` is the type of the whole message. Nothing but
+        control frames may be sent between the fragments of one message.
         """
-        opcode = (Opcode.TEXT if text else Opcode.BINARY) if first else Opcode.CONTINUATION
+        first_byte = FIN if last else 0
+        if first:
+            first_byte |= Opcode.TEXT if text else Opcode.BINARY
+        if self._deflater is not None:
+            first_byte |= RSV1 if first else 0
+            payload = self._deflater.compress_piece(payload_of(payload)[1], last=last)
         try:
-            return encode_frame((FIN if last else 0) | opcode, payload, self._mask_key())
+            return encode_frame(first_byte, payload, self._mask_key())
         except UnicodeEncodeError as error:
             raise surrogate_error(error, "a text message") from None
 
@@ -315,3 +352,15 @@ class Endpoint:
 
     def _change(self, change: Change) -> None:
         self.state = TRANSITIONS[self.state, change]
+
+
+def payload_of(message: str | Payload) -> tuple[Opcode, bytes]:
+    """Opcode and payload of a message; TypeError or LocalProtocolError when it can't be one."""
+    if isinstance(message, str):
+        return Opcode.TEXT, encode_text(message, "a text message")
+    if type(message) is bytes:
+        return Opcode.BINARY, message
+    try:
+        return Opcode.BINARY, bytes(memoryview(message))
+    except TypeError:
+        raise TypeError(f"a message is str or bytes-like, not {message!r}") from None

@@ -60,6 +60,8 @@ class CloseCode(IntEnum):
 OPCODES = frozenset(Opcode)
 RESERVED_BITS = 0x70
 FIN = 0x80
+RSV1 = 0x40
+"""Of a message's first frame: the message is compressed (RFC 7692 §6)."""
 
 
 def is_close_code(code: int) -> bool:

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import HandshakeRefused, LocalProtocolError, UpgradeRefused
+from .deflate import NAME, Deflate, DeflateParameters
+from .extensions import parse_extensions
 from .http import HeaderPairs, Headers, Request, Response, is_token
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What is appended to the key before hashing (RFC 6455 §1.3)."""
 
 VERSION = "13"
+EXTENSIONS = "Sec-WebSocket-Extensions"
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(?::(\d{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -119,9 +122,25 @@ def choose_subprotocol(headers: Headers, supported: Sequence[str]) -> str | None
     return next((name for name in supported if name in offered), None)
 
 
-def build_acceptance(key: str, subprotocol: str | None, more: bytes = b"") -> bytes:
+def choose_compression(headers: Headers, deflate: Deflate | None) -> DeflateParameters | None:
+    """What a server agrees on of the extensions that the client offers (RFC 6455 §9.1)."""
+    try:
+        offers = parse_extensions(headers.get_all(EXTENSIONS))
+    except ValueError as error:
+        raise _refused(400, f"header {EXTENSIONS}: {error}") from None
+    return None if deflate is None else deflate.accept(offers)
+
+
+def build_acceptance(
+    key: str,
+    subprotocol: str | None,
+    compression: DeflateParameters | None = None,
+    more: bytes = b"",
+) -> bytes:
     """The 101 that opens the connection (RFC 6455 §4.2.2); `more` are header lines, checked before."""
     chosen = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    if compression is not None:
+        chosen += f"{EXTENSIONS}: {compression.to_extension(is_offer=False)}\r\n"
     return (
         "HTTP/1.1 101 Switching Protocols\r\n"
         "Upgrade: websocket\r\n"
@@ -219,6 +238,7 @@ def build_request(
     key: bytes,
     *,
     subprotocols: Sequence[str] = (),
+    compression: Deflate | None = None,
     origin: str | None = None,
     headers: HeaderPairs = (),
 ) -> bytes:
@@ -243,6 +263,8 @@ def build_request(
     ]
     if subprotocols:
         lines.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+    if compression is not None:
+        lines.append((EXTENSIONS, str(compression.offer().to_extension(is_offer=True))))
     if origin is not None:
         lines.append(("Origin", origin))
     own = {name.lower() for name, _ in lines}
@@ -257,8 +279,13 @@ def build_request(
     return b"GET %b HTTP/1.1\r\n%b\r\n" % (target, Headers(lines).to_bytes())
 
 
-def check_response(response: Response, key: bytes, subprotocols: Sequence[str]) -> str | None:
-    """Check a server's answer by RFC 6455 §4.1; returns the subprotocol it chose.
+def check_response(
+    response: Response,
+    key: bytes,
+    subprotocols: Sequence[str],
+    compression: Deflate | None = None,
+) -> tuple[str | None, DeflateParameters | None]:
+    """Check a server's answer by RFC 6455 §4.1; returns the subprotocol and the compression it chose.
 
     Raises HandshakeRefused when it is not a 101, or one that may not be believed.
     """
@@ -279,12 +306,23 @@ def check_response(response: Response, key: bytes, subprotocols: Sequence[str]) 
             f"the server's Sec-WebSocket-Accept is {headers.get('Sec-WebSocket-Accept')!r}, "
             f"not {expected!r}"
         )
-    if headers.tokens("Sec-WebSocket-Extensions"):
-        raise refuse(
-            f"the server uses extensions that were not offered: "
-            f"{headers.get('Sec-WebSocket-Extensions')!r}"
-        )
+    try:
+        agreed = _check_extensions(headers, compression)
+    except ValueError as error:
+        raise refuse(f"the server's {EXTENSIONS} {headers.get(EXTENSIONS)!r}: {error}") from None
     chosen = headers.get_all("Sec-WebSocket-Protocol")
     if chosen and (len(chosen) > 1 or chosen[0] not in subprotocols):
         raise refuse(f"the server chose subprotocol {chosen}, offered were {list(subprotocols)}")
-    return chosen[0] if chosen else None
+    return chosen[0] if chosen else None, agreed
+
+
+def _check_extensions(headers: Headers, deflate: Deflate | None) -> DeflateParameters | None:
+    """What a client agrees on of the extensions that the server uses; ValueError otherwise."""
+    answers = parse_extensions(headers.get_all(EXTENSIONS))
+    if not answers:
+        return None
+    if deflate is None or answers[0].name != NAME:
+        raise ValueError(f"extension {answers[0].name} was not offered")
+    if len(answers) > 1:
+        raise ValueError("there is more than one extension")
+    return deflate.check_answer(answers[0])

@@ -1,11 +1,15 @@
-"""Messages that come in several frames, or one frame in several reads."""
+"""Messages that come in several frames, or one frame in several reads, or compressed."""
 
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
 
 from ..errors import RemoteProtocolError
+from .deflate import Inflater
 from .frames import CloseCode, Opcode, Payload, check_size
+
+SLICE = 256 * 1024
+"""How much is inflated at once, in bytes, so that a message is held once and not twice."""
 
 _Utf8 = getincrementaldecoder("utf-8")
 
@@ -15,17 +19,35 @@ class PartialMessage:
 
     It holds its payload in one buffer, whatever the number of pieces, and judges text as it comes:
     the first byte that can't be part of UTF-8 ends it (RFC 6455 §8.1), also within a frame.
+
+    Args:
+        opcode: of its first frame.
+        limit: of the whole message, in bytes.
+
     """
 
-    __slots__ = ("_utf8", "payload")
+    __slots__ = ("_frames_left", "_limit", "_utf8", "payload")
 
-    def __init__(self, opcode: int) -> None:
+    def __init__(self, opcode: int, limit: int) -> None:
         self.payload = bytearray()
+        self._limit = limit
+        # a flood of fragments with next to nothing in them would cost the receiver far more than
+        # the sender: one frame for 16 bytes is as small as anybody's
+        self._frames_left = max(1024, limit // 16)
         self._utf8 = _Utf8() if opcode == Opcode.TEXT else None
 
-    def check_room(self, more: int, limit: int) -> None:
-        """Refuse, with 1009, a frame whose declared length takes the message over the limit."""
-        check_size(len(self.payload) + more, limit)
+    def begin_frame(self, length: int) -> None:
+        """Refuse, with 1009, a frame that takes the message over its limit, or is one too many."""
+        self._frames_left -= 1
+        if self._frames_left < 0:
+            raise RemoteProtocolError(
+                f"the message has over {max(1024, self._limit // 16)} fragments",
+                CloseCode.MESSAGE_TOO_BIG,
+            )
+        self._check_frame(length)
+
+    def _check_frame(self, length: int) -> None:
+        check_size(len(self.payload) + length, self._limit)
 
     def feed(self, piece: Payload) -> None:
         """Add some bytes, unmasked; RemoteProtocolError (1007) when they are not UTF-8."""
@@ -49,6 +71,39 @@ class PartialMessage:
         except UnicodeDecodeError:
             raise _not_utf8() from None
         return self.payload.decode()
+
+
+class CompressedMessage(PartialMessage):
+    """A compressed message, inflated as it comes, so that its limit holds for what comes out."""
+
+    __slots__ = ("_inflater", "_room")
+
+    def __init__(self, opcode: int, limit: int, inflater: Inflater) -> None:
+        super().__init__(opcode, limit)
+        self._inflater = inflater
+        # what doesn't compress grows, with a small memory level by an eighth
+        self._room = limit + limit // 4 + 1024
+
+    def _check_frame(self, length: int) -> None:
+        check_size(length, self._room)
+        self._room -= length
+
+    def feed(self, piece: Payload) -> None:
+        """Add some bytes, unmasked but compressed; RemoteProtocolError for 1007 or 1009."""
+        while True:
+            most = min(self._limit - len(self.payload) + 1, SLICE)
+            inflated, piece = self._inflater.inflate(piece, most)
+            if inflated:
+                check_size(len(self.payload) + len(inflated), self._limit)
+                super().feed(inflated)
+            if not piece and len(inflated) < most:
+                return
+
+    def finish(self) -> str | bytes:
+        """The whole message, inflated to its end."""
+        self.feed(self._inflater.tail())
+        self._inflater.end_message()
+        return super().finish()
 
 
 def _not_utf8() -> RemoteProtocolError:

@@ -20,6 +20,7 @@ from ..protocol.handshake import (
     build_acceptance,
     check_origin,
     check_request,
+    choose_compression,
     choose_subprotocol,
     is_upgrade,
     upgrade_required,
@@ -132,7 +133,8 @@ class Incoming:
         check_origin(headers, service.origins)
         self._server.check_admission()
         subprotocol = choose_subprotocol(headers, service.subprotocols)
-        acceptance = build_acceptance(key, subprotocol, service.headers)
+        compression = choose_compression(headers, service.settings.compression)
+        acceptance = build_acceptance(key, subprotocol, compression, service.headers)
         self._timer.cancel()
         connection = Connection(
             self._transport,
@@ -141,6 +143,7 @@ class Incoming:
             settings=service.settings,
             callbacks=service.callbacks,
             subprotocol=subprotocol,
+            compression=compression,
             request=request,
         )
         connection.send_handshake(acceptance)

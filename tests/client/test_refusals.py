@@ -99,7 +99,7 @@ class TestRefused:
             ({}, ["Sec-WebSocket-Accept: again"], "Accept"),
             ({}, ["Sec-WebSocket-Protocol: other"], "subprotocol"),
             ({}, ["Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Protocol: chat"], "subprotocol"),
-            ({}, ["Sec-WebSocket-Extensions: permessage-deflate"], "extensions"),
+            ({}, ["Sec-WebSocket-Extensions: permessage-deflate"], "was not offered"),
         ],
     )
     async def test_101_that_may_not_be_believed(self, serve_script, changes, lines, words) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from hubws import Callbacks, Connection, Settings
+from hubws import Callbacks, Connection, DeflateParameters, Settings
 from hubws.connection.callbacks import NO_CALLBACKS
 from hubws.transport.abc import Transport
 from hubws.transport.poller import current_poller
@@ -59,6 +59,7 @@ class Pairs:
         server: Callbacks = NO_CALLBACKS,
         start_server: bool = True,
         start_client: bool = True,
+        agreed: DeflateParameters | None = None,
         **settings: Any,
     ) -> tuple[Connection, Connection]:
         settings.setdefault("keepalive_interval", None)
@@ -70,6 +71,7 @@ class Pairs:
                 is_client=transport is left,
                 settings=Settings(**settings),
                 callbacks=callbacks,
+                compression=agreed,
             )
             for transport, callbacks in [(left, client), (right, server)]
         ]

@@ -253,13 +253,6 @@ class TestViolations:
         assert receive(endpoint, side.frame(1, b"text") + side.frame(8)) == []
         assert endpoint.close_received is None
 
-    def test_a_reserved_bit_that_is_allowed(self, side: Side) -> None:
-        endpoint = side.endpoint()
-        endpoint.allowed_bits = 0x40
-        data = side.frame(1, b"x", rsv1=True) + side.frame(1, b"y", rsv2=True)
-        expected = ("reserved bits 010 are set, but no extension defines them", 1002)
-        assert receive(endpoint, data) == ["x", expected]
-
 
 class TestUtf8:
     """RFC 6455 §8.1: failed on the first offending byte, before the rest arrives."""

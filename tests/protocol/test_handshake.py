@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hubws import Deflate, DeflateParameters
 from hubws.errors import HandshakeRefused, LocalProtocolError, UpgradeRefused
 from hubws.protocol.handshake import (
     Address,
@@ -19,6 +20,7 @@ from hubws.protocol.handshake import (
     check_origin,
     check_request,
     check_response,
+    choose_compression,
     choose_subprotocol,
     is_upgrade,
     parse_origin,
@@ -26,6 +28,7 @@ from hubws.protocol.handshake import (
 )
 from hubws.protocol.http import Headers, Request, RequestReader, Response, ResponseReader
 
+OFFER = "permessage-deflate; client_max_window_bits"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
@@ -79,7 +82,7 @@ class TestExample:
         assert accept_key(KEY) == ACCEPT
 
     def test_acceptance(self) -> None:
-        assert build_acceptance(KEY, "chat", b"X-More: 1\r\n") == (
+        assert build_acceptance(KEY, "chat", None, b"X-More: 1\r\n") == (
             b"HTTP/1.1 101 Switching Protocols\r\n"
             b"Upgrade: websocket\r\n"
             b"Connection: Upgrade\r\n"
@@ -88,6 +91,18 @@ class TestExample:
             b"X-More: 1\r\n\r\n"
         )
         assert b"Protocol:" not in build_acceptance(KEY, None)
+
+    def test_compression(self) -> None:
+        """RFC 7692 §5.1."""
+        lines = [("Sec-WebSocket-Extensions", "x"), ("Sec-WebSocket-Extensions", OFFER)]
+        agreed = choose_compression(Headers(lines), Deflate())
+        assert build_acceptance(KEY, "chat", agreed).endswith(
+            b"Sec-WebSocket-Protocol: chat\r\n"
+            b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=12\r\n\r\n"
+        )
+        assert choose_compression(Headers(lines), None) is None
+        assert choose_compression(Headers(lines[:1]), Deflate()) is None
+        assert choose_compression(Headers([]), Deflate()) is None
 
     def test_request(self) -> None:
         data = build_request(
@@ -115,7 +130,7 @@ class TestExample:
         check_origin(headers, "same")
         response = ResponseReader().receive_data(build_acceptance(key, None))
         assert response is not None
-        assert check_response(response, bytes(16), []) is None
+        assert check_response(response, bytes(16), []) == (None, None)
 
 
 class TestCheckRequest:
@@ -248,9 +263,10 @@ class TestAttacks:
             choose_subprotocol(Headers(lines), ["b"])
 
     def test_unclosed_quotes_in_an_extension(self) -> None:
-        """CVE-2020-7662: extensions are not read at all."""
-        more = [("Sec-WebSocket-Extensions", 'a; b="' + r"\c" * 10_000)]
-        assert check(make_lines(more=more)) == KEY
+        """CVE-2020-7662."""
+        lines = make_lines(more=[("Sec-WebSocket-Extensions", 'a; b="' + r"\c" * 10_000)])
+        with pytest.raises(UpgradeRefused, match=r"400: header Sec-WebSocket-Extensions: .* can't"):
+            choose_compression(Headers(lines), None)
 
     @pytest.mark.parametrize("filler", ["a,", ",", " ", "\t,", "upgrade-", "keep-alive, "])
     def test_long_lists_of_tokens(self, filler: str) -> None:
@@ -509,6 +525,13 @@ class TestBuildRequest:
         assert data.startswith(b"GET / HTTP/1.1\r\nhost: b:1\r\nUpgrade:")
         assert data.lower().count(b"host:") == 1
 
+    def test_compression(self) -> None:
+        data = build_request(self.ADDRESS, bytes(16), compression=Deflate())
+        assert b"\r\nSec-WebSocket-Extensions: " + OFFER.encode() + b"\r\n" in data
+        for headers in ({"sec-websocket-extensions": "x"},):
+            with pytest.raises(LocalProtocolError, match="is set by the handshake itself"):
+                build_request(self.ADDRESS, bytes(16), compression=Deflate(), headers=headers)
+
 
 ANSWER = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": ACCEPT}
 
@@ -522,7 +545,7 @@ def make_answer(
 
 
 def check_answer(response: Response, subprotocols: Sequence[str] = ()) -> str | None:
-    return check_response(response, b"the sample nonce", subprotocols)
+    return check_response(response, b"the sample nonce", subprotocols)[0]
 
 
 class TestCheckResponse:
@@ -550,7 +573,10 @@ class TestCheckResponse:
             ({"Sec-WebSocket-Accept": None}, "Accept is None, not 's3pP"),
             ({"Sec-WebSocket-Accept": "x"}, "Accept is 'x', not 's3pP"),
             ({"Sec-WebSocket-Accept": ACCEPT.lower()}, "Accept is 's3pplm"),
-            ({"Sec-WebSocket-Extensions": "permessage-deflate"}, "that were not offered: 'permess"),
+            (
+                {"Sec-WebSocket-Extensions": "permessage-deflate"},
+                "permessage-deflate was not offered",
+            ),
             (
                 {"Sec-WebSocket-Protocol": "c"},
                 r"chose subprotocol \['c'\], offered were \['a', 'b'\]",
@@ -597,3 +623,33 @@ class TestCheckResponse:
         assert answer is not None
         assert check_answer(answer, ["b"]) == "b"
         assert rest == b"\x81\x00"
+
+
+class TestCheckExtensions:
+    """RFC 6455 §9.1, RFC 7692 §5.1: what a server may answer to a client's offer."""
+
+    def test_good(self) -> None:
+        for value, expected in [
+            ("permessage-deflate", DeflateParameters()),
+            (OFFER + "=9", DeflateParameters(client_max_window_bits=9)),
+            ("", None),
+        ]:
+            response = make_answer({"Sec-WebSocket-Extensions": value})
+            agreed = check_response(response, b"the sample nonce", [], Deflate())
+            assert agreed == (None, expected)
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ("x-other", "'x-other': extension x-other was not offered"),
+            ("permessage-deflate, x", "there is more than one extension"),
+            ("permessage-deflate, permessage-deflate", "there is more than one extension"),
+            (OFFER, "client_max_window_bits must be 8 to 15, not None"),
+            ("permessage-deflate; server_max_window_bits=16", "must be 8 to 15, not '16'"),
+            ("permessage-deflate;", "';' can't stand in a list of extensions"),
+        ],
+    )
+    def test_bad(self, value: str, words: str) -> None:
+        response = make_answer({"Sec-WebSocket-Extensions": value})
+        with pytest.raises(HandshakeRefused, match=words):
+            check_response(response, b"the sample nonce", [], Deflate())

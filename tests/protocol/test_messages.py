@@ -12,6 +12,8 @@ from hubws.errors import RemoteProtocolError
 from hubws.protocol.frames import Opcode
 from hubws.protocol.messages import PartialMessage
 
+LIMIT = 1024 * 1024
+
 # Where UTF-8's rules change from one byte to the next (The Unicode Standard, table 3-7).
 EDGES = bytes.fromhex("00 7f 80 8f 90 9f a0 bf c0 c1 c2 df e0 e1 ec ed ee ef f0 f1 f3 f4 f5 ff")
 ENDINGS = ["", "80", "bf", "80 80", "bf 80", "80 80 80", "bf 80 80"]
@@ -32,7 +34,7 @@ def may_become_utf8(data: bytes) -> bool:
 
 def accepted(data: bytes) -> int:
     """How many bytes a text message takes, byte by byte, before it is refused."""
-    message = PartialMessage(Opcode.TEXT)
+    message = PartialMessage(Opcode.TEXT, LIMIT)
     for at in range(len(data)):
         try:
             message.feed(data[at : at + 1])
@@ -50,7 +52,7 @@ class TestText:
 
     @pytest.mark.parametrize("text", ["", "plain", "é", "€", "😀", "\ud7ff\ue000\U0010ffff", "﻿"])
     def test_byte_by_byte(self, text: str) -> None:
-        message = PartialMessage(Opcode.TEXT)
+        message = PartialMessage(Opcode.TEXT, LIMIT)
         for byte in text.encode():
             message.feed(bytes([byte]))
         assert message.finish() == text
@@ -67,7 +69,7 @@ class TestText:
 
     @given(st.lists(st.sampled_from(EDGES), max_size=8).map(bytes), st.integers(0, 8))
     def test_pieces_are_judged_as_the_whole(self, data: bytes, cut: int) -> None:
-        message = PartialMessage(Opcode.TEXT)
+        message = PartialMessage(Opcode.TEXT, LIMIT)
         try:
             message.feed(data[:cut])
             message.feed(data[cut:])
@@ -79,7 +81,7 @@ class TestText:
 
     @pytest.mark.parametrize("data", ["c3", "e2 82", "f0 9f", "f0 9f 98", "41 ed"])
     def test_ends_inside_a_character(self, data: str) -> None:
-        message = PartialMessage(Opcode.TEXT)
+        message = PartialMessage(Opcode.TEXT, LIMIT)
         message.feed(bytes.fromhex(data))
         with pytest.raises(RemoteProtocolError, match="not UTF-8") as caught:
             message.finish()
@@ -88,20 +90,29 @@ class TestText:
 
 class TestBinary:
     def test_any_bytes(self) -> None:
-        message = PartialMessage(Opcode.BINARY)
+        message = PartialMessage(Opcode.BINARY, LIMIT)
         for piece in (b"\xff", bytearray(b"\xc3"), memoryview(b"\x28")):
             message.feed(piece)
         assert message.finish() == b"\xff\xc3\x28"
 
     def test_nothing(self) -> None:
-        assert PartialMessage(Opcode.BINARY).finish() == b""
+        assert PartialMessage(Opcode.BINARY, LIMIT).finish() == b""
 
 
 class TestLimit:
     def test_counts_what_has_arrived_and_what_is_announced(self) -> None:
-        message = PartialMessage(Opcode.BINARY)
+        message = PartialMessage(Opcode.BINARY, 10)
         message.feed(b"12345")
-        message.check_room(5, 10)
+        message.begin_frame(5)
         with pytest.raises(RemoteProtocolError, match="at least 11 bytes; at most 10") as caught:
-            message.check_room(6, 10)
+            message.begin_frame(6)
+        assert caught.value.code == 1009
+
+    @pytest.mark.parametrize(("limit", "frames"), [(1, 1024), (16 * 1024, 1024), (32_784, 2049)])
+    def test_bounds_the_number_of_fragments(self, limit: int, frames: int) -> None:
+        message = PartialMessage(Opcode.BINARY, limit)
+        for _ in range(frames):
+            message.begin_frame(0)
+        with pytest.raises(RemoteProtocolError, match=f"has over {frames} fragments") as caught:
+            message.begin_frame(0)
         assert caught.value.code == 1009
