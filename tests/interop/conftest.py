@@ -229,7 +229,13 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def open_pair(hubws_is: str, library: str, contexts, codecs: ModuleType) -> Pair:
+def compression(request: pytest.FixtureRequest) -> hubws.Deflate | None:
+    """What hubws wants; off, unless a test says otherwise."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+def open_pair(hubws_is: str, library: str, contexts, codecs: ModuleType, compression) -> Pair:
     """Connect hubws and another library for as long as a block runs."""
     server_tls, client_tls = contexts
     scheme = "ws" if client_tls is None else "wss"
@@ -246,7 +252,13 @@ def open_pair(hubws_is: str, library: str, contexts, codecs: ModuleType) -> Pair
 
         async with trio.open_nursery() as nursery:
             serve = functools.partial(
-                hubws.serve, handler, "127.0.0.1", 0, ssl_context=server_tls, subprotocols=ours
+                hubws.serve,
+                handler,
+                "127.0.0.1",
+                0,
+                ssl_context=server_tls,
+                subprotocols=ours,
+                compression=compression,
             )
             server = await nursery.start(serve)
             url = f"{scheme}://localhost:{server.port}/"
@@ -260,7 +272,9 @@ def open_pair(hubws_is: str, library: str, contexts, codecs: ModuleType) -> Pair
     ) -> AsyncIterator[tuple[hubws.Connection, Peer]]:
         async with SERVERS[library](server_tls, theirs) as (port, peers):
             url = f"{scheme}://localhost:{port}/"
-            async with hubws.connect(url, ssl_context=client_tls, subprotocols=ours) as connection:
+            async with hubws.connect(
+                url, ssl_context=client_tls, subprotocols=ours, compression=compression
+            ) as connection:
                 yield connection, await peers.receive()
 
     @asynccontextmanager

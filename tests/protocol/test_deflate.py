@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import random
+import sys
 import zlib
 from types import ModuleType
 from typing import Any
@@ -39,6 +41,17 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> M
     module = importlib.import_module(request.param)
     monkeypatch.setattr(deflate, "zlib", module)
     return module
+
+
+def test_without_zlib_ng(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zlib_ng", None)
+    assert deflate.__file__ is not None
+    spec = importlib.util.spec_from_file_location("hubws.protocol.another", deflate.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.zlib is zlib
 
 
 def one(text: str) -> Extension:
