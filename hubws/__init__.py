@@ -24,11 +24,15 @@ from .errors import (
     HandshakeTimeout,
     HubwsError,
     LocalProtocolError,
+    NotAllowed,
     ProtocolError,
     RemoteProtocolError,
     UpgradeRefused,
 )
-from .hub.hub import Delivery, Hub, HubStatistics, open_hub
+from .hub.delivery import Delivery, PolicyCounters
+from .hub.hub import Hub, HubStatistics, open_hub
+from .hub.prepared import Prepared
+from .hub.watch import Loss, Watch
 from .protocol.deflate import Deflate, DeflateParameters
 from .protocol.frames import CloseCode, Frame, Opcode
 from .protocol.http import Headers, Request, Response
@@ -57,8 +61,12 @@ __all__ = [
     "HubStatistics",
     "HubwsError",
     "LocalProtocolError",
+    "Loss",
+    "NotAllowed",
     "Opcode",
     "Policy",
+    "PolicyCounters",
+    "Prepared",
     "ProtocolError",
     "RemoteProtocolError",
     "Request",
@@ -69,6 +77,7 @@ __all__ = [
     "Settings",
     "State",
     "UpgradeRefused",
+    "Watch",
     "connect",
     "open_hub",
     "serve",

@@ -9,6 +9,7 @@ HubwsError
 │   ├── UpgradeRefused       by this server; carries the answer that the client gets
 │   ├── HandshakeRefused     the server answered, but not with 101; carries its answer
 │   └── HandshakeTimeout     it took longer than its time limit (also a TimeoutError)
+├── NotAllowed               a hub's rules forbid joining or publishing (also a PermissionError)
 └── ConnectionClosed         the connection has ended; carries how
 ```
 
@@ -77,6 +78,10 @@ class HandshakeRefused(HandshakeError):
 
 class HandshakeTimeout(HandshakeError, TimeoutError):
     """The opening handshake took longer than its time limit."""
+
+
+class NotAllowed(HubwsError, PermissionError):
+    """A hub's rules forbid a connection to join a topic, or to publish to it; nothing was done."""
 
 
 class ConnectionClosed(HubwsError):

@@ -73,6 +73,7 @@ class Connection:
         response: the opening handshake's response (client) or None.
         subprotocol: what was agreed on, or None.
         compression: the parameters of permessage-deflate that were agreed on, or None.
+        deflater: what compresses the messages that are sent, or None; for the hub.
         settings: limits, times and policies.
 
     """
@@ -103,6 +104,7 @@ class Connection:
         "_turns",
         "_undelivered",
         "compression",
+        "deflater",
         "id",
         "is_client",
         "outbox",
@@ -174,6 +176,7 @@ class Connection:
     def _prepare_to_send(self, deflater: Deflater | None, transport: Transport) -> None:
         """Choose how messages are encoded, and the outbox that goes with it."""
         settings, endpoint = self.settings, self._endpoint
+        self.deflater = deflater
         self._encode: Callable[[str | Payload], bytes]
         self.outbox: Outbox
         if deflater is not None:
@@ -181,9 +184,7 @@ class Connection:
                 deflater.takeover = False  # those behind a dropped message must not miss it
             if deflater.takeover:
                 self._encode = unframed
-                self.outbox = CompressingOutbox(
-                    transport, self._poller, self, settings, endpoint.encode_payload
-                )
+                self.outbox = CompressingOutbox(transport, self._poller, self, settings, endpoint)
                 return
             self._encode = endpoint.encode_compressed
         else:
@@ -557,24 +558,25 @@ class Connection:
         """Frame a message for this connection, to be given to `offer`. Raises as `send_nowait`."""
         return self._endpoint.encode(message)
 
-    def offer(self, frame: Droppable) -> Put:
+    def offer(self, frame: Droppable, thrown_out: list[Droppable] | None = None) -> Put:
         """Queue a frame that was made for many connections, by its own policy. Never waits.
 
-        For the hub. Returns QUEUED, DROPPED when it was left out or threw out another, DISCONNECTED
-        when the connection was closed for being too slow, CLOSED when it was ending already.
+        For the hub. Returns QUEUED, DROPPED when it was left out, DISCONNECTED when the connection
+        was closed for being too slow, CLOSED when it was ending already. What had to make room for it
+        is added to `thrown_out`.
         """
         put = QUEUED
         if frame.policy is LATEST or not self.outbox.put(frame):
-            put = self._offer(frame)
+            put = self._offer(frame, thrown_out)
         return put
 
-    def _offer(self, frame: Droppable) -> Put:
+    def _offer(self, frame: Droppable, thrown_out: list[Droppable] | None = None) -> Put:
         """Queue a frame by its policy, after making what room there is."""
         if self._ended or self._endpoint.state is not State.OPEN:
             return Put.CLOSED
         if not self.outbox.is_busy and frame.policy is not LATEST:
             self.outbox.flush()
-        put = self.outbox.put_droppable(frame)
+        put = self.outbox.put_droppable(frame, thrown_out)
         if put is Put.FULL:
             self.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer", None)
             return Put.DISCONNECTED

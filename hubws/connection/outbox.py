@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
-from ..protocol.endpoint import payload_of
-from ..protocol.frames import Payload
+from ..protocol.endpoint import Endpoint, payload_of
+from ..protocol.frames import RSV1, Payload
 from ..transport.abc import Transport
 from ..transport.poller import Poller
 from .queue import LATEST, Droppable, SendQueue
@@ -227,7 +226,7 @@ def unframed(message: str | Payload) -> Unframed:
 class CompressingOutbox(Outbox):
     """The outbox of a connection on which messages are compressed with context takeover."""
 
-    __slots__ = ("_encode",)
+    __slots__ = ("_endpoint",)
 
     def __init__(
         self,
@@ -235,10 +234,10 @@ class CompressingOutbox(Outbox):
         poller: Poller,
         owner: Owner,
         settings: Settings,
-        encode: Callable[[int, bytes], bytes],
+        endpoint: Endpoint,
     ) -> None:
         super().__init__(transport, poller, owner, settings)
-        self._encode = encode
+        self._endpoint = endpoint
 
     def put(self, frame: bytes) -> bool:
         """Queue a data frame, or a message; False when there is no room for it."""
@@ -246,5 +245,10 @@ class CompressingOutbox(Outbox):
             # what has been compressed must be taken; it grows by an eighth at most, and little more
             if not self.has_room(len(frame) + len(frame) // 8 + 64):
                 return False
-            frame = self._encode(frame.opcode, frame)
-        return super().put(frame)
+            frame = self._endpoint.encode_payload(frame.opcode, frame)
+        if not super().put(frame):
+            return False
+        if type(frame) is Droppable and frame[0] & RSV1:
+            # compressed for many, so that only the receiver's window has it
+            self._endpoint.forget_context()
+        return True

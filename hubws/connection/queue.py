@@ -66,13 +66,18 @@ class Droppable(bytes):
 
     policy: Policy
     key: Hashable
+    source: object
+    """What it was made of, for whoever wants to know what was dropped."""
 
     @classmethod
-    def make(cls, frame: bytes, policy: Policy, key: Hashable = None) -> Droppable:
+    def make(
+        cls, frame: bytes, policy: Policy, key: Hashable = None, source: object = None
+    ) -> Droppable:
         """Mark a frame with its policy and, for `latest`, its key."""
         droppable = cls(frame)
         droppable.policy = policy
         droppable.key = key
+        droppable.source = source
         return droppable
 
 
@@ -184,8 +189,11 @@ class SendQueue:
         frames.append(frame)
         return True
 
-    def put_droppable(self, frame: Droppable) -> Put:
-        """Queue a frame by its own policy, which drops at the bound rather than wait."""
+    def put_droppable(self, frame: Droppable, thrown_out: list[Droppable] | None = None) -> Put:
+        """Queue a frame by its own policy, which drops at the bound rather than wait.
+
+        What had to make room for it is added to `thrown_out`.
+        """
         policy = frame.policy
         if policy is LATEST:
             self.conflate(frame.key)
@@ -194,7 +202,9 @@ class SendQueue:
         if policy is DISCONNECT:
             return FULL
         if policy is not DROP_NEWEST:
-            while self._drop_oldest():
+            while (oldest := self._drop_oldest()) is not None:
+                if thrown_out is not None:
+                    thrown_out.append(oldest)
                 if self.put(frame):
                     return QUEUED
         self._count().dropped += 1
@@ -208,14 +218,14 @@ class SendQueue:
                 self._count().conflated += 1
                 return
 
-    def _drop_oldest(self) -> bool:
-        """Throw out the oldest frame whose own policy allows it; False when there is none."""
+    def _drop_oldest(self) -> Droppable | None:
+        """Throw out the oldest frame whose own policy allows it; None when there is none."""
         for index, other in enumerate(self.frames):
             if isinstance(other, Droppable) and other.policy in (DROP_OLDEST, LATEST):
                 self._remove(index)
                 self._count().dropped += 1
-                return True
-        return False
+                return other
+        return None
 
     def _remove(self, index: int) -> None:
         self.room = min(self.room + len(self.frames.pop(index)), self._limit_bytes)

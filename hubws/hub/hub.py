@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Iterator
+from typing import Any
 
 import attrs
 import trio
 
 from ..connection.callbacks import PongCallback
 from ..connection.connection import Connection
-from ..connection.queue import Droppable, Policy, Put
-from ..errors import ConnectionClosed
-from ..protocol.codec import encode_message
-from ..protocol.frames import Payload, surrogate_error
+from ..connection.queue import Policy
+from ..errors import ConnectionClosed, NotAllowed
+from ..protocol.frames import Payload
 from ..protocol.state import State
-from .topics import Topics
+from .delivery import Delivery, Dispatcher, PolicyCounters, needs_own_frame
+from .prepared import Prepared
+from .topics import Topics, check_topic, patterns_for
+from .watch import Loss, Watch, Watchers
 
+KeyFunction = Callable[[str | bytes], Hashable]
+"""Says what a message is about; of messages with the same key `latest` keeps the newest."""
 
-@attrs.frozen
-class Delivery:
-    """What became of a broadcast."""
+MayJoin = Callable[[Connection, str], bool]
+MayPublish = Callable[[Connection, str, str | bytes], bool]
 
-    sent: int
-    """Members in whose outbox it was queued; it goes out with this turn."""
-    dropped: int
-    """Members for whom it was left out, or for whom it threw out an older message of theirs."""
-    disconnected: int
-    """Members that were closed with 1013 because they are too slow."""
+SLICE = 256
+"""How many members a snapshot looks at before other tasks get a turn."""
 
 
 @attrs.frozen
@@ -39,29 +39,54 @@ class HubStatistics:
     topics: int
     broadcasts: int
     sent: int
+    """Messages queued for members."""
     dropped: int
     disconnected: int
+    by_policy: dict[Policy, PolicyCounters]
+
+
+@attrs.frozen(kw_only=True)
+class TopicSettings:
+    """What holds for one topic rather than for the hub; None: as the hub has it."""
+
+    policy: Policy | None = None
+    key: KeyFunction | None = None
 
 
 class Hub:
     """Tracks connections and the topics they are in, and broadcasts to them. See `open_hub`.
 
-    All methods but `member` are synchronous and take no longer than their members are many; from
-    another thread call them with `trio.from_thread.run_sync(hub.broadcast, message)`.
+    What is not async takes no longer than its members are many; from another thread call it with
+    `trio.from_thread.run_sync(hub.broadcast, message)`.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, policy: Policy, on_pong: PongCallback | None = None
+        self,
+        nursery: trio.Nursery,
+        policy: Policy,
+        *,
+        key: KeyFunction | None = None,
+        on_pong: PongCallback | None = None,
+        may_join: MayJoin | None = None,
+        may_publish: MayPublish | None = None,
     ) -> None:
         self.nursery = nursery
         """For the application's own tasks: they end when the hub does."""
         self.policy = policy
         """What a broadcast does with a member whose outbox is full."""
+        self._key = key
         self._on_pong = on_pong
-        self._members: dict[Connection, None] = {}
+        self._may_join = may_join
+        self._may_publish = may_publish
+        self._members: dict[Connection, Hashable] = {}  # and their users
+        self._by_id: dict[int, Connection] = {}
+        self._users: dict[Hashable, dict[Connection, None]] = {}
+        self._special: dict[Connection, Policy | None] = {}  # who gets frames of their own
         self._topics = Topics()
+        self._settings: dict[str, TopicSettings] = {}
         self._closed = False
-        self._broadcasts = self._sent = self._dropped = self._disconnected = 0
+        self._losses = Watchers[Loss]()
+        self._dispatcher = Dispatcher(self._losses)
 
     # -- membership ----------------------------------------------------------------------------
 
@@ -79,53 +104,117 @@ class Hub:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._members))
 
-    def register(self, connection: Connection, *topics: str) -> None:
+    def register(
+        self,
+        connection: Connection,
+        *topics: str,
+        user: Hashable = None,
+        policy: Policy | str | None = None,
+    ) -> None:
         """Make a connection a member and have it join topics. It leaves by itself when it ends.
 
-        Raises ConnectionClosed when it has ended already, RuntimeError when the hub is closed.
+        `user` is whose connection it is; `policy` goes before those of topics and of the hub.
+        Registering again adds topics, and changes what is given. Raises ConnectionClosed when it has
+        ended already, RuntimeError when the hub is closed, NotAllowed for a topic that it may not
+        join; then nothing has changed.
         """
         if self._closed:
             raise RuntimeError("the hub is closed")
         if connection.state is not State.OPEN and (closure := connection.closure) is not None:
             raise ConnectionClosed(closure)
         for topic in topics:
-            self._topics.check(topic)
-        if connection not in self._members:
+            self._check_join(connection, topic)
+        hash(user)
+        chosen = None if policy is None else check_policy(policy)
+        is_new = connection not in self._members
+        if is_new:
             self._members[connection] = None
+            self._by_id[connection.id] = connection
             connection.add_end_callback(self.unregister)
             if self._on_pong is not None:
                 connection.add_pong_callback(self._on_pong)
+        if user is not None:
+            self._forget_user(connection)
+            self._members[connection] = user
+            self._users.setdefault(user, {})[connection] = None
+        if chosen is not None or (is_new and needs_own_frame(connection)):
+            self._special[connection] = chosen
         for topic in topics:
             self._topics.join(connection, topic)
 
     def unregister(self, connection: Connection) -> None:
         """End a membership and leave all topics; does nothing for a connection that is no member."""
-        if connection in self._members:
-            del self._members[connection]
-            connection.remove_end_callback(self.unregister)
-            if self._on_pong is not None:
-                connection.remove_pong_callback(self._on_pong)
-            self._topics.leave_all(connection)
+        if connection not in self._members:
+            return
+        for topic in list(self._topics.names(connection)):
+            self._topics.leave(connection, topic)
+        self._forget_user(connection)
+        del self._members[connection]
+        del self._by_id[connection.id]
+        self._special.pop(connection, None)
+        connection.remove_end_callback(self.unregister)
+        if self._on_pong is not None:
+            connection.remove_pong_callback(self._on_pong)
+
+    def _forget_user(self, connection: Connection) -> None:
+        user = self._members[connection]
+        if user is not None:
+            connections = self._users[user]
+            del connections[connection]
+            if not connections:
+                del self._users[user]
 
     @contextlib.asynccontextmanager
-    async def member(self, connection: Connection, *topics: str) -> AsyncIterator[Connection]:
-        """Be a member while the block runs."""
-        self.register(connection, *topics)
+    async def member(
+        self,
+        connection: Connection,
+        *topics: str,
+        user: Hashable = None,
+        policy: Policy | str | None = None,
+    ) -> AsyncIterator[Connection]:
+        """Be a member while the block runs. Arguments and errors as `register`."""
+        self.register(connection, *topics, user=user, policy=policy)
         try:
             yield connection
         finally:
             self.unregister(connection)
 
+    def get(self, connection_id: int) -> Connection | None:
+        """The member with that `Connection.id`, None when there is none."""
+        return self._by_id.get(connection_id)
+
+    def user_of(self, connection: Connection) -> Hashable:
+        """Whose connection a member is, as it was registered."""
+        return self._members.get(connection)
+
+    def users(self) -> Collection[Hashable]:
+        """All users; a live view."""
+        return self._users.keys()
+
+    def connections_of(self, user: Hashable) -> Collection[Connection]:
+        """The connections of a user; a live view."""
+        return self._users.get(user, {}).keys()
+
+    # -- topics --------------------------------------------------------------------------------
+
     def join(self, connection: Connection, topic: str) -> None:
-        """Have a member join a topic. ValueError for one that is no member."""
+        """Have a member join a topic, or with `name.*` all topics that begin with `name.`.
+
+        ValueError for one that is no member, NotAllowed for a topic that it may not join.
+        """
+        self._check_join(connection, topic)
         if connection not in self._members:
             raise ValueError(f"{connection!r} is no member of this hub; register it first")
-        self._topics.check(topic)
         self._topics.join(connection, topic)
+
+    def _check_join(self, connection: Connection, topic: str) -> None:
+        check_topic(topic)
+        if self._may_join is not None and not self._may_join(connection, topic):
+            raise NotAllowed(f"connection {connection.id} may not join {topic!r}")
 
     def leave(self, connection: Connection, topic: str) -> None:
         """Have a member leave a topic; does nothing when it is not in it."""
-        self._topics.check(topic)
+        check_topic(topic)
         self._topics.leave(connection, topic)
 
     def topics(self, connection: Connection | None = None) -> Collection[str]:
@@ -133,65 +222,159 @@ class Hub:
         return self._topics.names(connection)
 
     def members(self, topic: str) -> Collection[Connection]:
-        """The members of a topic; a live view."""
-        self._topics.check(topic)
+        """The members of a topic, of a pattern those who joined the pattern; a live view."""
+        check_topic(topic)
         return self._topics.members(topic)
+
+    def configure(
+        self,
+        topic: str,
+        *,
+        policy: Policy | str | None = None,
+        key: KeyFunction | None = None,
+    ) -> None:
+        """Say what holds for a topic, or for all that a pattern such as `prices.*` stands for.
+
+        The narrowest applies: the topic's own, then the longest pattern's, then the hub's. Calling it
+        again replaces what was said before. It holds whether or not somebody is in the topic.
+        """
+        check_topic(topic)
+        chosen = None if policy is None else check_policy(policy)
+        if key is not None and not callable(key):
+            raise TypeError(f"key is a function of the message, not {key!r}")
+        self._settings[topic] = TopicSettings(policy=chosen, key=key)
+
+    def _settings_of(self, topic: str) -> TopicSettings:
+        """What was said of a topic, or of the narrowest pattern it falls under."""
+        if topic in self._settings:
+            return self._settings[topic]
+        for pattern in patterns_for(topic):
+            if pattern in self._settings:
+                return self._settings[pattern]
+        return NO_SETTINGS
 
     # -- sending to many -----------------------------------------------------------------------
 
     def broadcast(
         self,
-        message: str | Payload,
+        message: str | Payload | Prepared,
         *,
-        topic: str | None = None,
+        topic: str | Collection[str] | None = None,
+        user: Hashable = None,
         to: Iterable[Connection] | None = None,
         exclude: Connection | Collection[Connection] = (),
+        where: Callable[[Connection], bool] | None = None,
         policy: Policy | str | None = None,
         key: Hashable = None,
     ) -> Delivery:
-        """Send a message to all members, to those in a topic, or to the connections in `to`.
+        """Send a message to all members, or to some, and wait for none.
 
-        It is encoded once and never waits for anyone: a member whose outbox is full gets what
-        `policy` says, by default the hub's. `key` is what `latest` compares; by default the topic.
+        Args:
+            message: encoded once for each form it takes on the wire, whatever the number of members;
+                a `Prepared` one not even that when it is sent again.
+            topic: to those in it; of several topics, to each who is in any of them, once.
+            user: to the connections of a user.
+            to: to given connections, members or not. At most one of these three.
+            exclude: but not to this connection, or these.
+            where: only where this returns something true.
+            policy: what happens where the outbox is full, by default what was said for the member,
+                for the topic, or for the hub, in this order.
+            key: what `latest` compares, by default what the `key` function of the topic or the hub
+                makes of the message, else the topic.
+
         Connections that are ending are passed over. Returns what became of it. Raises TypeError for
         what is no message and LocalProtocolError for text with lone surrogates.
+
         """
-        if topic is not None and to is not None:
-            raise TypeError("a broadcast goes to a topic or to given connections, not to both")
-        try:
-            encoded = encode_message(message)
-        except UnicodeEncodeError as error:
-            raise surrogate_error(error, "a text message") from None
-        chosen = self.policy if policy is None else _check_policy(policy)
-        frame = Droppable.make(encoded, chosen, topic if key is None else key)
-        if to is None:
-            to = self._members if topic is None else self.members(topic)
+        if (topic is not None) + (user is not None) + (to is not None) > 1:
+            raise TypeError("a broadcast goes to topics, to a user or to given connections: to one")
+        if not isinstance(message, Prepared):
+            message = Prepared(message)
+        chosen = self.policy if policy is None else check_policy(policy)
+        special = self._special
+        name = topic if isinstance(topic, str) else None
+        recipients: Iterable[Connection]
+        key_function = self._key
+        if name is not None:
+            check_topic(name, may_be_pattern=False)
+            recipients = self._topics.recipients(name)
+            if self._settings:
+                settings = self._settings_of(name)
+                key_function = settings.key or key_function
+                if policy is None:
+                    chosen = settings.policy or chosen
+        elif topic is not None:
+            recipients = self._in_any(topic)
+        elif user is not None:
+            recipients = self.connections_of(user)
+        elif to is not None:
+            recipients = list(to)
+            special = {
+                one: special.get(one)
+                for one in recipients
+                if one in special or needs_own_frame(one)
+            }
+        else:
+            recipients = self._members
+        if key is None:
+            key = key_function(message.message) if key_function is not None else name
         if isinstance(exclude, Connection):
             exclude = (exclude,)
-        sent = dropped = disconnected = 0
-        conflates = chosen is Policy.LATEST
-        for connection in list(to):
-            if exclude and connection in exclude:
-                continue
-            if connection.is_client:  # whose frames are masked, each with a key of its own
-                own = Droppable.make(connection.encode(message), chosen, frame.key)
-                put = connection.offer(own)
-            elif not conflates and connection.outbox.put(frame):
-                sent += 1
-                continue
-            else:
-                put = connection.offer(frame)
-            if put is Put.QUEUED:
-                sent += 1
-            elif put is Put.DROPPED:
-                dropped += 1
-            elif put is Put.DISCONNECTED:
-                disconnected += 1
-        self._broadcasts += 1
-        self._sent += sent
-        self._dropped += dropped
-        self._disconnected += disconnected
-        return Delivery(sent, dropped, disconnected)
+        if exclude or where is not None:
+            recipients = [
+                one for one in recipients if one not in exclude and (where is None or where(one))
+            ]
+        return self._dispatcher.dispatch(
+            message, list(recipients), chosen, key, name, special, override=policy is not None
+        )
+
+    def _in_any(self, topics: Collection[str]) -> Iterable[Connection]:
+        for topic in topics:
+            check_topic(topic, may_be_pattern=False)
+        everyone: dict[Connection, None] = {}
+        for topic in topics:
+            everyone.update(dict.fromkeys(self._topics.recipients(topic)))
+        return everyone
+
+    def publish(
+        self, connection: Connection, message: str | Payload | Prepared, topic: str, **options: Any
+    ) -> Delivery:
+        """Broadcast to a topic on behalf of a member; options as `broadcast`.
+
+        Raises NotAllowed when the hub's `may_publish` says so, and ValueError for no member.
+        """
+        check_topic(topic, may_be_pattern=False)
+        if connection not in self._members:
+            raise ValueError(f"{connection!r} is no member of this hub; register it first")
+        if not isinstance(message, Prepared):
+            message = Prepared(message)
+        may_publish = self._may_publish
+        if may_publish is not None and not may_publish(connection, topic, message.message):
+            raise NotAllowed(f"connection {connection.id} may not publish to {topic!r}")
+        return self.broadcast(message, topic=topic, **options)
+
+    # -- what was lost -------------------------------------------------------------------------
+
+    def add_loss_callback(self, callback: Callable[[Loss], object]) -> None:
+        """Call a function with each `Loss`: a message dropped, a member disconnected."""
+        self._losses.add(callback)
+
+    def remove_loss_callback(self, callback: Callable[[Loss], object]) -> None:
+        """Call it no more. ValueError when it was not added."""
+        self._losses.remove(callback)
+
+    def watch_losses(
+        self, limit: int = 1000
+    ) -> contextlib.AbstractAsyncContextManager[Watch[Loss]]:
+        """Iterate over losses while the block runs.
+
+        At most `limit` wait to be taken; those beyond are counted as `missed`.
+
+            async with hub.watch_losses() as losses:
+                async for loss in losses:
+                    print(loss.connection, "did not get", loss.message)
+        """
+        return self._losses.watch(limit)
 
     # -- round-trip times ----------------------------------------------------------------------
 
@@ -215,25 +398,74 @@ class Hub:
             self.ping()
             await trio.sleep(interval)
 
+    # -- figures -------------------------------------------------------------------------------
+
     def statistics(self) -> HubStatistics:
         """Figures at this moment."""
+        dispatcher = self._dispatcher
+        counters = dispatcher.counters
         return HubStatistics(
             members=len(self._members),
             topics=len(self._topics),
-            broadcasts=self._broadcasts,
-            sent=self._sent,
-            dropped=self._dropped,
-            disconnected=self._disconnected,
+            broadcasts=dispatcher.messages,
+            sent=dispatcher.sent,
+            dropped=sum(one.dropped for one in counters.values()),
+            disconnected=sum(one.disconnected for one in counters.values()),
+            by_policy={policy: attrs.evolve(one) for policy, one in counters.items()},
         )
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Everything that is known of members, topics and counters, as plain data (for JSON).
+
+        It looks at some hundred members at a time and lets other tasks run between, so that members
+        that come or go meanwhile may be in it or not.
+        """
+        members = []
+        for index, connection in enumerate(list(self._members)):
+            if index % SLICE == SLICE - 1:
+                await trio.lowlevel.checkpoint()
+            if connection in self._members:
+                members.append(self._describe(connection))
+        await trio.lowlevel.checkpoint()
+        statistics = self.statistics()
+        return {
+            "members": members,
+            "topics": {topic: len(self._topics.members(topic)) for topic in self._topics.names()},
+            "broadcasts": statistics.broadcasts,
+            "sent": statistics.sent,
+            "dropped": statistics.dropped,
+            "disconnected": statistics.disconnected,
+            "by_policy": {
+                policy.value: attrs.asdict(one) for policy, one in statistics.by_policy.items()
+            },
+        }
+
+    def _describe(self, connection: Connection) -> dict[str, Any]:
+        statistics = connection.statistics()
+        rtt = connection.rtt
+        user = self._members[connection]
+        return {
+            "id": connection.id,
+            "remote": str(connection.remote),
+            "user": None if user is None else str(user),
+            "state": connection.state.value,
+            "topics": list(self._topics.names(connection)),
+            "rtt": None if math.isnan(rtt.last) else {"last": rtt.last, "smoothed": rtt.smoothed},
+        } | attrs.asdict(statistics)
 
     def close(self) -> None:
         """Let go of all members, which stay connected."""
         self._closed = True
         for connection in list(self._members):
             self.unregister(connection)
+        self._losses.close()
 
 
-def _check_policy(policy: Policy | str) -> Policy:
+NO_SETTINGS = TopicSettings()
+
+
+def check_policy(policy: Policy | str) -> Policy:
+    """A policy for messages that go to many; ValueError for another."""
     try:
         chosen = Policy(policy)
     except ValueError:
@@ -248,28 +480,41 @@ def _check_policy(policy: Policy | str) -> Policy:
 async def open_hub(
     *,
     policy: Policy | str = Policy.DISCONNECT,
+    key: KeyFunction | None = None,
     ping_interval: float | None = None,
     on_pong: PongCallback | None = None,
+    may_join: MayJoin | None = None,
+    may_publish: MayPublish | None = None,
 ) -> AsyncIterator[Hub]:
     """Open a hub for as long as the block runs.
 
     Args:
         policy: what a broadcast does with a member whose outbox is full: `disconnect` (close it with
             1013), `drop_oldest`, `drop_newest` or `latest`.
+        key: for `latest`: a function of the message that says what it is about.
         ping_interval: ping all members every so many seconds; None: only their keepalive does.
         on_pong: called with connection, payload and round-trip time in seconds (None for a pong that
             answers no ping) at every pong of a member.
+        may_join: called with connection and topic before it joins; false makes that NotAllowed.
+        may_publish: called with connection, topic and message by `Hub.publish`, likewise.
 
     At the end of the block the hub's tasks are cancelled and its members let go; their connections
     go on, for they belong to whoever serves them.
 
     """
-    chosen = _check_policy(policy)
+    chosen = check_policy(policy)
     if ping_interval is not None and not 0 < ping_interval < math.inf:
         raise ValueError(f"ping_interval must be over 0 seconds, not {ping_interval!r}")
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        hub = Hub(nursery, chosen, on_pong)
+        hub = Hub(
+            nursery,
+            chosen,
+            key=key,
+            on_pong=on_pong,
+            may_join=may_join,
+            may_publish=may_publish,
+        )
         if ping_interval is not None:
             nursery.start_soon(hub.ping_forever, ping_interval)
         try:

@@ -241,6 +241,23 @@ class Deflater:
             self._state = state
         return data[: -len(TAIL)]
 
+    def compress_alone(self, payload: Payload) -> bytes | None:
+        """As `compress`, but with no regard to other messages, for one that goes to many."""
+        if len(payload) < self.min_size:
+            return None
+        state = self._new()
+        data: bytes = state.compress(payload) + state.flush(zlib.Z_SYNC_FLUSH)
+        return None if len(data) - len(TAIL) >= len(payload) else data[: -len(TAIL)]
+
+    def forget(self) -> None:
+        """Have the next message refer to none before it."""
+        self._state = None
+
+    @property
+    def form(self) -> tuple[int, ...]:
+        """What `compress_alone` depends on: the same form makes the same of a message."""
+        return self._bits, self._level, self._memory_level, self.min_size
+
     def compress_piece(self, piece: Payload, *, last: bool) -> bytes:
         """Compress a fragment of a message; those of one message follow each other."""
         state = self._state or self._new()

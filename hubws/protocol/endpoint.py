@@ -302,6 +302,11 @@ class Endpoint:
             return encode_frame(FIN | opcode, payload, self._mask_key())
         return encode_frame(FIN | RSV1 | opcode, compressed, self._mask_key())
 
+    def forget_context(self) -> None:
+        """Compress the next message with no regard to earlier ones (RFC 7692 §7.1.1)."""
+        if self._deflater is not None:
+            self._deflater.forget()
+
     def encode_fragment(
         self, payload: str | Payload, *, first: bool, last: bool, text: bool
     ) -> bytes:
