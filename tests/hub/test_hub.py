@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 import hubws
 from hubws import Connection, ConnectionClosed, Delivery, Hub, LocalProtocolError, Policy, State
-from hubws.hub.topics import Topics
 from tests.connection.pairs import Pairs
 
 
@@ -319,48 +316,288 @@ class TestRoundTrips:
         assert hub.ping() == 0
 
 
-class TopicsMachine(RuleBasedStateMachine):
-    """Topics against a set of pairs."""
+class TestRecipients:
+    async def test_patterns(self, hub: Hub, make_pair: Pairs) -> None:
+        clients = await members_of(
+            hub, make_pair, ["prices.*"], ["prices.EUR", "prices.*"], ["news"]
+        )
+        assert hub.broadcast("1", topic="prices.EUR").sent == 2
+        assert hub.broadcast("2", topic="prices.EUR.spot").sent == 2
+        assert hub.broadcast("3", topic="prices").sent == 0
+        assert hub.broadcast("4", topic="prices.").sent == 2
+        assert await received(clients) == [["1", "2", "4"], ["1", "2", "4"], []]
+        for call in (
+            lambda: hub.broadcast("x", topic="prices.*"),
+            lambda: hub.broadcast("x", topic=["news", "prices.*"]),
+        ):
+            with pytest.raises(ValueError, match="stands for many topics; messages go to one"):
+                call()
+        assert hub.members("prices.*") == set(hub.connections) - set(hub.members("news"))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.topics = Topics()
-        self.model: set[tuple[object, str]] = set()
+    async def test_several_topics_reach_each_once(self, hub: Hub, make_pair: Pairs) -> None:
+        clients = await members_of(hub, make_pair, ["a"], ["a", "b"], ["b"], ["c"])
+        assert hub.broadcast("x", topic=("a", "b")).sent == 3
+        assert hub.broadcast("y", topic=[]).sent == 0
+        assert await received(clients) == [["x"], ["x"], ["x"], []]
 
-    connections = Bundle("connections")
+    async def test_users(self, hub: Hub, make_pair: Pairs) -> None:
+        clients = await members_of(hub, make_pair, [], [], [])
+        first, second, third = hub.connections
+        for connection in (first, second):
+            hub.register(connection, user="ada")
+        hub.register(third, user=7)
+        assert set(hub.users()) == {"ada", 7}
+        assert hub.broadcast("x", user="ada").sent == 2
+        assert hub.broadcast("y", user="nobody").sent == 0
+        hub.register(second, user=7)
+        assert (hub.user_of(first), hub.user_of(second)) == ("ada", 7)
+        assert set(hub.connections_of(7)) == {second, third}
+        hub.unregister(first)
+        assert set(hub.users()) == {7}
+        assert hub.user_of(first) is None
+        assert await received(clients) == [["x"], ["x"], []]
 
-    @rule(target=connections)
-    def new(self) -> object:
-        return object()
+    async def test_exclusions_and_predicates(self, hub: Hub, make_pair: Pairs) -> None:
+        clients = await members_of(hub, make_pair, [], ["a"], ["a"])
+        first, second, third = hub.connections
+        assert hub.broadcast("1", exclude=first).sent == 2
+        assert hub.broadcast("2", exclude=[first, third]).sent == 1
+        assert hub.broadcast("3", topic="a", where=lambda one: one is not second).sent == 1
+        assert hub.broadcast("4", exclude={second}, where=lambda one: one is not third).sent == 1
+        assert await received(clients) == [["4"], ["1", "2"], ["1", "3"]]
 
-    @rule(connection=connections, topic=st.sampled_from("abcd"))
-    def join(self, connection: Any, topic: str) -> None:
-        self.topics.join(connection, topic)
-        self.model.add((connection, topic))
+    async def test_one_by_its_id(self, hub: Hub, make_pair: Pairs) -> None:
+        [client] = await members_of(hub, make_pair, [])
+        [member] = hub.connections
+        assert hub.get(member.id) is member
+        assert hub.get(-1) is None
+        hub.unregister(member)
+        assert hub.get(member.id) is None
+        await client.aclose()
 
-    @rule(connection=connections, topic=st.sampled_from("abcd"))
-    def leave(self, connection: Any, topic: str) -> None:
-        self.topics.leave(connection, topic)
-        self.model.discard((connection, topic))
-
-    @rule(connection=consumes(connections))
-    def leave_all(self, connection: Any) -> None:
-        for name in "abcd":
-            self.topics.leave(connection, name)
-        self.model = {pair for pair in self.model if pair[0] is not connection}
-
-    @invariant()
-    def agree(self) -> None:
-        names = {topic for _, topic in self.model}
-        assert set(self.topics.names(None)) == names
-        assert len(self.topics) == len(names)
-        for name in "abcd":
-            expected = {connection for connection, topic in self.model if topic == name}
-            assert set(self.topics.members(name)) == expected
-        for connection, _ in self.model:
-            joined = {topic for other, topic in self.model if other is connection}
-            assert set(self.topics.names(connection)) == joined  # type: ignore[arg-type]
+    async def test_at_most_one_choice(self, hub: Hub) -> None:
+        for options in ({"topic": "a", "user": 1}, {"user": 1, "to": []}, {"topic": "a", "to": []}):
+            with pytest.raises(TypeError, match="to one"):
+                hub.broadcast("x", **options)
 
 
-TestTopics = TopicsMachine.TestCase
-TestTopics.settings = hypothesis_settings(max_examples=30, stateful_step_count=30, deadline=None)
+class TestRules:
+    async def test_joining(self, make_pair: Pairs) -> None:
+        def may_join(connection: Connection, topic: str) -> bool:
+            return topic != "secret"
+
+        async with hubws.open_hub(may_join=may_join) as hub:
+            _, server = make_pair()
+            with pytest.raises(hubws.NotAllowed, match=f"{server.id} may not join 'secret'"):
+                hub.register(server, "open", "secret")
+            assert len(hub) == 0
+            assert hub.topics() == set()
+            hub.register(server, "open")
+            with pytest.raises(PermissionError):
+                hub.join(server, "secret")
+            assert set(hub.topics(server)) == {"open"}
+
+    async def test_publishing(self, make_pair: Pairs) -> None:
+        def may_publish(connection: Connection, topic: str, message: str | bytes) -> bool:
+            return topic == "open" and message != "bad"
+
+        async with hubws.open_hub(may_publish=may_publish) as hub:
+            client, server = make_pair()
+            with pytest.raises(ValueError, match="is no member"):
+                hub.publish(server, "x", "open")
+            hub.register(server, "open")
+            assert hub.publish(server, "good", "open").sent == 1
+            assert hub.publish(server, "good", "open", exclude=server).sent == 0
+            for message, topic in [("bad", "open"), ("good", "closed")]:
+                with pytest.raises(hubws.NotAllowed, match=f"may not publish to '{topic}'"):
+                    hub.publish(server, message, topic)
+            assert await client.receive() == "good"
+
+
+class TestPolicies:
+    """What is said for the message goes before what is said for the member, the topic, the hub."""
+
+    async def stalled(self, hub: Hub, *topics: str, **options: Any) -> Connection:
+        _, server = Pairs("lockstep")(outbox_messages=3, start_client=False)
+        hub.register(server, *topics, **options)
+        hub.broadcast("begun", to=[server])
+        await trio.testing.wait_all_tasks_blocked()
+        return server
+
+    @pytest.mark.parametrize(
+        ("hubs", "topics", "members", "messages", "expected"),
+        [
+            ("drop_oldest", None, None, None, "drop_oldest"),
+            ("drop_oldest", "drop_newest", None, None, "drop_newest"),
+            ("drop_oldest", "drop_newest", "disconnect", None, "disconnect"),
+            ("drop_oldest", "drop_newest", "disconnect", "latest", "latest"),
+            ("disconnect", None, "drop_newest", None, "drop_newest"),
+            ("disconnect", "latest", None, "drop_oldest", "drop_oldest"),
+        ],
+    )
+    async def test_the_nearest_applies(
+        self,
+        hubs: str,
+        topics: str | None,
+        members: str | None,
+        messages: str | None,
+        expected: str,
+    ) -> None:
+        async with hubws.open_hub(policy=hubs) as hub:
+            member = await self.stalled(hub, "a.b", policy=members)
+            hub.configure("a.*", policy=topics)
+            for number in range(5):
+                hub.broadcast(str(number), topic="a.b", policy=messages, key=number)
+            statistics = hub.statistics()
+            assert list(statistics.by_policy) == [Policy(expected)]
+            closed = member.state is not State.OPEN
+            assert closed is (expected == "disconnect")
+            assert statistics.dropped == (0 if closed else 2)
+            assert statistics.disconnected == (1 if closed else 0)
+            left = b"".join(member.outbox.parts())
+            assert (b"4" in left) is (expected in ("drop_oldest", "latest"))
+            member.abort()
+
+    async def test_key_functions(self) -> None:
+        async with hubws.open_hub(policy="latest", key=lambda message: message[:3]) as hub:
+            member = await self.stalled(hub, "prices", "other", "all")
+            hub.configure("other", key=lambda message: message[3:])
+            for message in ("EUR 1", "GBP 1", "EUR 2"):
+                hub.broadcast(message, topic="prices")
+            assert member.statistics().conflated == 1
+            for message in ("abcX", "defX"):
+                hub.broadcast(message, topic="other")
+            assert member.statistics().conflated == 2
+            hub.broadcast("EUR 3", topic="all", key="mine")
+            left = b"".join(member.outbox.parts())
+            assert [text in left for text in (b"EUR 1", b"GBP 1", b"EUR 2", b"abcX", b"defX")] == [
+                False, False, True, False, True,
+            ]  # fmt: skip
+            member.abort()
+
+    async def test_the_narrowest_pattern_applies(self) -> None:
+        async with hubws.open_hub(policy="drop_newest") as hub:
+            hub.configure("a.*", policy="disconnect")
+            hub.configure("a.b.*", policy="drop_oldest")
+            hub.configure("a.b.c", policy="latest")
+            for topic, expected in [
+                ("a.b.c", Policy.LATEST),
+                ("a.b.d", Policy.DROP_OLDEST),
+                ("a.x", Policy.DISCONNECT),
+                ("x", None),
+            ]:
+                assert hub._settings_of(topic).policy is expected
+
+    async def test_bad_settings(self, hub: Hub, make_pair: Pairs) -> None:
+        _, server = make_pair()
+        with pytest.raises(ValueError, match="'sometimes' is not a policy"):
+            hub.configure("a", policy="sometimes")
+        with pytest.raises(ValueError, match="never waits"):
+            hub.register(server, policy="block")
+        with pytest.raises(TypeError, match="key is a function of the message, not 'x'"):
+            hub.configure("a", key="x")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="a topic is a str, not 5"):
+            hub.configure(5)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="unhashable"):
+            hub.register(server, user=[])  # type: ignore[arg-type]
+        assert len(hub) == 0
+
+
+class TestLosses:
+    async def test_are_reported_and_counted(self) -> None:
+        losses: list[hubws.Loss] = []
+        async with hubws.open_hub() as hub:
+            hub.add_loss_callback(losses.append)
+            member = await TestPolicies().stalled(hub, "a")
+            for number in range(4):
+                hub.broadcast(str(number), topic="a", policy="drop_newest")
+            assert hub.broadcast("4", topic="a", policy="drop_oldest") == Delivery(0, 1, 0)
+            assert hub.broadcast(b"5", to=[member]) == Delivery(0, 0, 1)
+            assert [
+                (loss.message, loss.policy, loss.topic, loss.disconnected) for loss in losses
+            ] == [
+                ("3", Policy.DROP_NEWEST, "a", False),
+                ("4", Policy.DROP_OLDEST, "a", False),
+                (b"5", Policy.DISCONNECT, None, True),
+            ]
+            assert {loss.connection for loss in losses} == {member}
+            hub.remove_loss_callback(losses.append)
+            with pytest.raises(ValueError, match="not in list"):
+                hub.remove_loss_callback(losses.append)
+            member.abort()
+
+    async def test_can_be_iterated_over(self) -> None:
+        seen: list[Any] = []
+
+        async def follow(hub: Hub, task_status: trio.TaskStatus[None]) -> None:
+            async with hub.watch_losses(limit=2) as watch:
+                task_status.started()
+                seen.extend([loss.message async for loss in watch])
+                seen.append(watch.missed)
+
+        async with trio.open_nursery() as nursery, hubws.open_hub(policy="drop_oldest") as hub:
+            await nursery.start(follow, hub)
+            member = await TestPolicies().stalled(hub)
+            for number in range(8):
+                hub.broadcast(str(number))
+            member.abort()
+        assert seen == ["0", "1", "2", 2]  # one was waited for, two were queued
+
+    @pytest.mark.logs_errors
+    async def test_a_callback_that_fails_harms_nobody(
+        self, caplog: pytest.LogCaptureFixture, make_pair: Pairs
+    ) -> None:
+        async with hubws.open_hub(policy="drop_newest") as hub:
+            hub.add_loss_callback(lambda loss: 1 / 0)
+            member = await TestPolicies().stalled(hub)
+            client, other = make_pair()
+            hub.register(other)
+            for number in range(5):
+                hub.broadcast(str(number))
+            assert [await client.receive() for _ in range(5)] == list("01234")
+            member.abort()
+        assert [record.message for record in caplog.records] == [
+            "a function that watches a hub failed"
+        ] * 2
+
+
+class TestSnapshot:
+    async def test_is_plain_data(self, make_pair: Pairs) -> None:
+        async with hubws.open_hub() as hub:
+            clients = await members_of(hub, make_pair, *[["a"]] * 600)
+            first = next(iter(hub.connections))
+            hub.register(first, "b.*", user="ada")
+            hub.broadcast("x", topic="b.c")
+            await first.ping()
+            snapshot = json.loads(json.dumps(await hub.snapshot()))
+            assert len(snapshot["members"]) == 600
+            described = snapshot["members"][0]
+            assert described["id"] == first.id
+            assert (described["user"], described["state"]) == ("ada", "open")
+            assert described["topics"] == ["a", "b.*"]
+            assert described["rtt"]["last"] > 0
+            assert described["bytes_sent"] > 0
+            assert snapshot["members"][1]["rtt"] is None
+            assert snapshot["topics"] == {"a": 600, "b.*": 1}
+            assert (snapshot["broadcasts"], snapshot["sent"], snapshot["by_policy"]) == (1, 1, {})
+            assert len(clients) == 600
+
+
+async def members_of(hub: Hub, make_pair: Pairs, *topics: list[str]) -> list[Connection]:
+    """Members with those topics; returns their peers."""
+    clients = []
+    for names in topics:
+        client, server = make_pair()
+        hub.register(server, *names)
+        clients.append(client)
+    return clients
+
+
+async def received(clients: list[Connection]) -> list[list[str | bytes]]:
+    """What each of them has received by now."""
+    await trio.testing.wait_all_tasks_blocked()
+    result = []
+    for client in clients:
+        waiting = client.statistics().inbox_messages
+        result.append([await client.receive() for _ in range(waiting)])
+    return result
