@@ -13,7 +13,9 @@ The layers, each importing only from those above it:
 from .client.connect import connect
 from .connection.callbacks import Callbacks
 from .connection.connection import Connection
+from .connection.prepared import Prepared
 from .connection.queue import Policy
+from .connection.rate_limit import RateLimit, TokenBucket
 from .connection.rtt import RoundTripTimes
 from .connection.settings import Settings
 from .connection.statistics import ConnectionStatistics
@@ -30,14 +32,20 @@ from .errors import (
     UpgradeRefused,
 )
 from .hub.delivery import Delivery, PolicyCounters
+from .hub.envelope import Envelope, unwrap, wrap
+from .hub.history import History, HistoryStatistics, Position, PositionLost, Retention
 from .hub.hub import Hub, HubStatistics, open_hub
-from .hub.prepared import Prepared
+from .hub.presence import PresenceEvent, PresenceSnapshot, Present
+from .hub.roster import Roster, presence_from_json
 from .hub.watch import Loss, Watch
 from .protocol.deflate import Deflate, DeflateParameters
 from .protocol.frames import CloseCode, Frame, Opcode
 from .protocol.http import Headers, Request, Response
 from .protocol.state import Close, Closure, State
-from .server.server import Server, ServerStatistics, serve
+from .server.authentication import basic_auth, bearer_auth
+from .server.listeners import inherited_listeners, take_over
+from .server.serve import serve
+from .server.server import Server, ServerStatistics
 
 __version__ = "0.1.0"
 
@@ -52,11 +60,14 @@ __all__ = [
     "Deflate",
     "DeflateParameters",
     "Delivery",
+    "Envelope",
     "Frame",
     "HandshakeError",
     "HandshakeRefused",
     "HandshakeTimeout",
     "Headers",
+    "History",
+    "HistoryStatistics",
     "Hub",
     "HubStatistics",
     "HubwsError",
@@ -66,19 +77,35 @@ __all__ = [
     "Opcode",
     "Policy",
     "PolicyCounters",
+    "Position",
+    "PositionLost",
     "Prepared",
+    "PresenceEvent",
+    "PresenceSnapshot",
+    "Present",
     "ProtocolError",
+    "RateLimit",
     "RemoteProtocolError",
     "Request",
     "Response",
+    "Retention",
+    "Roster",
     "RoundTripTimes",
     "Server",
     "ServerStatistics",
     "Settings",
     "State",
+    "TokenBucket",
     "UpgradeRefused",
     "Watch",
+    "basic_auth",
+    "bearer_auth",
     "connect",
+    "inherited_listeners",
     "open_hub",
+    "presence_from_json",
     "serve",
+    "take_over",
+    "unwrap",
+    "wrap",
 ]

@@ -9,6 +9,7 @@ HubwsError
 │   ├── UpgradeRefused       by this server; carries the answer that the client gets
 │   ├── HandshakeRefused     the server answered, but not with 101; carries its answer
 │   └── HandshakeTimeout     it took longer than its time limit (also a TimeoutError)
+├── PositionLost             what came after a position can't be told without a gap
 ├── NotAllowed               a hub's rules forbid joining or publishing (also a PermissionError)
 └── ConnectionClosed         the connection has ended; carries how
 ```

@@ -30,12 +30,14 @@ from ..protocol.frames import (
 from ..protocol.state import Close, Closure, State
 from ..transport.abc import SocketAddress, Transport
 from ..transport.poller import Poller
+from ..transport.tcp_info import TcpInfo
 from ..transport.timers import Timer
 from .callbacks import NO_CALLBACKS, Callbacks, PongCallback
 from .inbox import TURN, Inbox
 from .keepalive import Keepalive
+from .limiter import LimitedEndpoint, Limiter
 from .mask_keys import next_mask_key
-from .outbox import CompressingOutbox, LatestOutbox, Outbox, unframed
+from .outbox import AdaptingOutbox, Outbox, unframed
 from .queue import LATEST, QUEUED, Droppable, Policy, Put, droppable
 from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
 from .settings import Settings
@@ -48,6 +50,12 @@ logger = logging.getLogger("hubws")
 
 LINGER = 1.0
 """How long a connection that failed still reads, so that the peer gets to see why, in seconds."""
+
+SHORT_LINGER = 0.25
+"""The same for a stream that can't say that nothing more will come, so that the peer waits too."""
+
+PONGS = 64
+"""The most answers to pings that wait to be sent; beyond them only the newest is kept."""
 
 _ids = itertools.count(1)
 
@@ -73,8 +81,8 @@ class Connection:
         response: the opening handshake's response (client) or None.
         subprotocol: what was agreed on, or None.
         compression: the parameters of permessage-deflate that were agreed on, or None.
-        deflater: what compresses the messages that are sent, or None; for the hub.
         settings: limits, times and policies.
+        user: what `authenticate` of `serve` returned, None for anonymous and on a client.
 
     """
 
@@ -94,6 +102,7 @@ class Connection:
         "_inbox",
         "_keepalive",
         "_last_pong",
+        "_limiter",
         "_on_message",
         "_paused",
         "_pings",
@@ -103,8 +112,8 @@ class Connection:
         "_transport",
         "_turns",
         "_undelivered",
+        "_violation",
         "compression",
-        "deflater",
         "id",
         "is_client",
         "outbox",
@@ -113,6 +122,7 @@ class Connection:
         "response",
         "settings",
         "subprotocol",
+        "user",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +137,7 @@ class Connection:
         compression: DeflateParameters | None = None,
         request: Request | None = None,
         response: Response | None = None,
+        user: Any = None,
     ) -> None:
         self.id = next(_ids)
         self.remote: SocketAddress = transport.remote
@@ -134,6 +145,7 @@ class Connection:
         self.response = response
         self.subprotocol = subprotocol
         self.compression = compression
+        self.user = user
         self.settings = settings
         self.is_client = is_client
         self._transport = transport
@@ -147,7 +159,8 @@ class Connection:
         inflater: Inflater | None = None
         if settings.compression is not None and compression is not None:
             deflater, inflater = settings.compression.build(compression, is_client=is_client)
-        self._endpoint = Endpoint(
+        make_endpoint = LimitedEndpoint if settings.has_limits else Endpoint
+        self._endpoint = make_endpoint(
             is_client=is_client,
             max_message_size=settings.max_message_size,
             next_mask_key=next_mask_key if is_client else None,
@@ -155,6 +168,9 @@ class Connection:
             deflater=deflater,
             inflater=inflater,
         )
+        self._limiter: Limiter | None = None
+        if isinstance(self._endpoint, LimitedEndpoint):
+            self._limiter = Limiter(self, self._endpoint, transport, poller.timers)
         self._prepare_to_send(deflater, transport)
         self._inbox: Inbox | None = None
         self._pings: PingTracker | None = None
@@ -168,6 +184,7 @@ class Connection:
         self._hang_up = False  # the stream ends once the outbox is empty
         self._ended = False
         self._error: Exception | None = None
+        self._violation: RemoteProtocolError | None = None  # not judged yet
         self._undelivered = 0
         self._received = 0
         self._turns = 0
@@ -176,23 +193,23 @@ class Connection:
     def _prepare_to_send(self, deflater: Deflater | None, transport: Transport) -> None:
         """Choose how messages are encoded, and the outbox that goes with it."""
         settings, endpoint = self.settings, self._endpoint
-        self.deflater = deflater
-        self._encode: Callable[[str | Payload], bytes]
-        self.outbox: Outbox
+        may_drop = settings.policy is not Policy.BLOCK
+        if deflater is not None and may_drop:
+            deflater.takeover = False  # those behind a dropped message must not miss it
+        self._encode: Callable[[str | Payload], bytes] = encode_message
         if deflater is not None:
-            if settings.policy is not Policy.BLOCK:
-                deflater.takeover = False  # those behind a dropped message must not miss it
-            if deflater.takeover:
-                self._encode = unframed
-                self.outbox = CompressingOutbox(transport, self._poller, self, settings, endpoint)
-                return
-            self._encode = endpoint.encode_compressed
-        else:
-            self._encode = endpoint.encode if self.is_client else encode_message
-        if settings.policy is not Policy.BLOCK:
+            self._encode = unframed if deflater.takeover else endpoint.encode_compressed
+        elif self.is_client:
+            self._encode = endpoint.encode
+        if may_drop:
             self._encode = droppable(self._encode, settings.policy)
-        make_outbox = LatestOutbox if settings.policy is LATEST else Outbox
-        self.outbox = make_outbox(transport, self._poller, self, settings)
+        self.outbox: Outbox
+        if deflater is None and not self.is_client and settings.policy is not LATEST:
+            self.outbox = Outbox(transport, self._poller, self, settings)
+        else:
+            self.outbox = AdaptingOutbox(
+                transport, self._poller, self, settings, endpoint, deflater
+            )
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} {self.state.value} {self.remote}>"
@@ -244,6 +261,13 @@ class Connection:
         """Statistics of the round-trip times measured so far."""
         return NO_ROUND_TRIPS if self._pings is None else self._pings.statistics()
 
+    def tcp_info(self) -> TcpInfo | None:
+        """The kernel's own estimate of the round-trip time, beside that of pings (`rtt`).
+
+        None where it has none: not on Linux, no TCP below, or the connection has ended.
+        """
+        return self._transport.tcp_info()
+
     @property
     def queued_bytes(self) -> int:
         """Bytes that the socket has not taken yet; 0 most of the time."""
@@ -252,8 +276,8 @@ class Connection:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the peer is held back until the application takes its messages."""
-        return self._paused
+        """Whether the peer is held back: by messages that nobody takes, or by `rate_limit`."""
+        return self._paused or (self._limiter is not None and self._limiter.is_holding)
 
     def statistics(self) -> ConnectionStatistics:
         """Figures at this moment."""
@@ -266,7 +290,8 @@ class Connection:
             outbox_bytes=self.outbox.queued_bytes,
             dropped=0 if counters is None else counters.dropped,
             conflated=0 if counters is None else counters.conflated,
-            is_stalled=self.outbox.is_busy,
+            is_stalled=self.outbox.is_stalled,
+            rate_dropped=0 if self._limiter is None else self._limiter.dropped,
         )
 
     # -- beginning -----------------------------------------------------------------------------
@@ -281,6 +306,8 @@ class Connection:
             self._keepalive = Keepalive(
                 self, self._poller.timers, settings.keepalive_interval, settings.keepalive_timeout
             )
+        if self._limiter is not None:
+            self._limiter.start()
         self._transport.receiver = self
         self._call(self._callbacks.on_open)
         if not self._ended:
@@ -334,7 +361,10 @@ class Connection:
         if self._inbox is None:
             self._inbox = self._new_inbox()
         self._poller.has_woken = True
-        if self._inbox.put(messages, size) and self._endpoint.close_sent is None:
+        is_closing = self._endpoint.close_sent is not None
+        if is_closing and self._inbox.is_full:
+            return  # there may be nobody to take them, and the peer's close frame is behind them
+        if self._inbox.put(messages, size) and not is_closing:
             self._paused = True
             self._transport.pause()
 
@@ -343,6 +373,7 @@ class Connection:
         self._dispatching = events
         skip = False  # the application handled the frame that brought the next event
         messages: list[Any] = []
+        violation: RemoteProtocolError | None = None
         for event in events:
             if isinstance(event, str | bytes):
                 if self._on_message is None and not skip:
@@ -355,7 +386,7 @@ class Connection:
             elif isinstance(event, Close):
                 self._on_close_frame()
             elif isinstance(event, Violation):
-                self._on_violation(event.error)
+                violation = event.error
             elif skip:
                 skip = False
             elif isinstance(event, Ping):
@@ -366,6 +397,12 @@ class Connection:
         self._dispatching = None
         if messages:
             self._put(messages, size)
+        if violation is not None:
+            self._violation = violation
+            if self._inbox:  # what came before it is received, and may be answered, before it
+                self._set_close_timer(LINGER)
+            else:
+                self._judge()
         if self._endpoint.is_over and self._inbox is not None:
             self._inbox.wake_all()
 
@@ -405,8 +442,9 @@ class Connection:
         if self._endpoint.close_sent is not None:
             return
         pong = self._endpoint.encode_pong(payload)
-        # A peer that doesn't read its pongs gets the newest one only (RFC 6455 §5.5.3).
-        if not (self.outbox.is_busy and self.outbox.replace_urgent(self._last_pong, pong)):
+        # A peer that doesn't read its pongs gets the newest of the later ones (RFC 6455 §5.5.3).
+        full = self.outbox.urgent_frames >= PONGS
+        if not (full and self.outbox.replace_urgent(self._last_pong, pong)):
             if not self.outbox.put_urgent(pong):
                 self.outbox.replace_urgent(self._last_pong, pong)
             self.outbox.mark()
@@ -432,10 +470,13 @@ class Connection:
         if not self.is_client:
             self._hang_up_when_flushed()
 
-    def _on_violation(self, error: RemoteProtocolError) -> None:
-        logger.debug("connection %d from %s: %s", self.id, self.remote, error)
-        self._report(error)
-        self.fail(error.code, str(error), error)
+    def _judge(self) -> None:
+        """Fail for what the peer did, if it did."""
+        error, self._violation = self._violation, None
+        if error is not None:
+            logger.debug("connection %d from %s: %s", self.id, self.remote, error)
+            self._report(error)
+            self.fail(error.code, str(error), error)
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -475,6 +516,7 @@ class Connection:
                 inbox.turns = TURN
                 await trio.lowlevel.checkpoint()
         while not inbox.batch and not inbox.refill():
+            self._judge()
             self._read_on()
             if self._ended or self._endpoint.is_over:
                 await trio.lowlevel.checkpoint()
@@ -554,10 +596,6 @@ class Connection:
             raise ConnectionClosed(self._closed())
         return self.outbox.put(frame)
 
-    def encode(self, message: str | Payload) -> bytes:
-        """Frame a message for this connection, to be given to `offer`. Raises as `send_nowait`."""
-        return self._endpoint.encode(message)
-
     def offer(self, frame: Droppable, thrown_out: list[Droppable] | None = None) -> Put:
         """Queue a frame that was made for many connections, by its own policy. Never waits.
 
@@ -578,7 +616,7 @@ class Connection:
             self.outbox.flush()
         put = self.outbox.put_droppable(frame, thrown_out)
         if put is Put.FULL:
-            self.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer", None)
+            self.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer", None, is_slow=True)
             return Put.DISCONNECTED
         return put
 
@@ -663,8 +701,8 @@ class Connection:
         elif self.outbox.is_empty:
             if self._endpoint.close_received is not None:
                 self._end(None)
-            else:
-                self._transport.end_output()
+            elif not self._transport.end_output():
+                self._set_close_timer(SHORT_LINGER)
 
     def on_broken(self, error: Exception) -> None:
         """Take note that nothing can be sent any more (see `outbox.Owner`)."""
@@ -688,6 +726,7 @@ class Connection:
 
     def close_nowait(self, code: int | None = CloseCode.NORMAL, reason: str = "") -> None:
         """Begin to close, as `aclose` does, without waiting for the end."""
+        self._judge()
         if self._ended or self._endpoint.close_sent is not None:
             Frame.close(code, reason)  # raises where it may not be sent
             return
@@ -708,7 +747,9 @@ class Connection:
         """End the connection at once, without a closing handshake."""
         self._end(None)
 
-    def fail(self, code: int, reason: str, error: Exception | None) -> None:
+    def fail(
+        self, code: int, reason: str, error: Exception | None, *, is_slow: bool = False
+    ) -> None:
         """End the connection because something is wrong: say why if the peer listens, then hang up.
 
         Nothing more is received; data that was queued is not waited for if the peer is slow.
@@ -717,12 +758,13 @@ class Connection:
             return
         if self._error is None:
             self._error = error
+        self._violation = None
         self._endpoint.ignore()
         if self.outbox.is_busy and isinstance(error, TimeoutError):
             self._end(error)
             return
         if self._endpoint.close_sent is None:
-            self._send_close(code, _shorten(reason))
+            self._send_close(code, _shorten(reason), is_slow=is_slow)
         self._hang_up_when_flushed()
         self._set_close_timer(LINGER)
         if self._inbox is not None:
@@ -733,9 +775,9 @@ class Connection:
         self._hang_up = self.outbox.tell_flushed = True
         self.outbox.mark()
 
-    def _send_close(self, code: int | None, reason: str = "") -> None:
+    def _send_close(self, code: int | None, reason: str = "", *, is_slow: bool = False) -> None:
         """Queue this side's close frame: behind the data, or instead of it when the peer is slow."""
-        if self.outbox.is_busy:
+        if is_slow or self.outbox.is_stalled:
             self._undelivered += self.outbox.discard()
             self.outbox.put_urgent(self._endpoint.encode_close(code, reason))
         else:
@@ -746,12 +788,15 @@ class Connection:
         """Read again even if nobody takes messages: the peer's close frame is behind them."""
         if self._paused:
             self._paused = False
-            self._transport.resume()
+            if self._limiter is None or not self._limiter.is_holding:
+                self._transport.resume()
 
     def _after_close_frame(self) -> None:
         self.outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
         if self._keepalive is not None:
             self._keepalive.stop()
+        if self._limiter is not None:
+            self._limiter.stop()
         self._set_close_timer(self.settings.close_timeout)
         self.outbox.mark()
 
@@ -762,7 +807,10 @@ class Connection:
             self._close_timer = self._poller.timers.call_later(seconds, self._close_expired)
 
     def _close_expired(self) -> None:
-        self._end(None)
+        if self._violation is not None:
+            self._judge()
+        else:
+            self._end(None)
 
     def _end(self, error: Exception | None) -> None:
         """The stream has ended, or is ended now. The one way out, taken once."""
@@ -770,6 +818,8 @@ class Connection:
             return
         self._ended = True
         endpoint = self._endpoint
+        error = error or self._violation
+        self._violation = None
         if error is not None and self._error is None and endpoint.close_received is None:
             self._error = error
             self._report(error)
@@ -781,6 +831,8 @@ class Connection:
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None
+        if self._limiter is not None:
+            self._limiter.end()
         if self._close_timer is not None:
             self._close_timer.cancel()
         self.outbox.stop()

@@ -51,6 +51,11 @@ class Inbox:
             self._arrived = messages
         self._size += size
         self._wake(len(messages))
+        return self.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is over one of its limits."""
         return len(self) > self._limit_messages or self._size > self._limit_bytes
 
     def refill(self) -> bool:

@@ -7,12 +7,17 @@ from typing import Protocol
 
 import trio
 
+from ..protocol.deflate import Deflater
 from ..protocol.endpoint import Endpoint, payload_of
 from ..protocol.frames import RSV1, Payload
 from ..transport.abc import Transport
 from ..transport.poller import Poller
+from .prepared import Shared
 from .queue import LATEST, Droppable, SendQueue
 from .settings import Settings
+
+PATIENCE = 0.1
+"""How long a write to a stream takes at most if the peer reads, in seconds."""
 
 
 class Owner(Protocol):
@@ -49,6 +54,7 @@ class Outbox(SendQueue):
         "_send",
         "_timeout",
         "_transport",
+        "_writing_since",
         "fd",
         "is_busy",
         "is_marked",
@@ -68,9 +74,21 @@ class Outbox(SendQueue):
         self._timeout = settings.write_timeout
         self._parked: trio.lowlevel.Task | None = None
         self._is_stopped = False
+        self._writing_since = 0.0
         self.is_busy = False
         self.is_marked = False
         self.tell_flushed = False
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the peer holds the writer task up.
+
+        A socket has not taken everything, or that task would not be at it. A stream is always written
+        by the task, so it takes a moment to tell.
+        """
+        if self.fd >= 0 or not self.is_busy:
+            return self.is_busy
+        return trio.current_time() - self._writing_since > PATIENCE
 
     def put(self, frame: bytes) -> bool:
         """Queue a data frame and see that it goes out; False when there is no room for it."""
@@ -141,6 +159,7 @@ class Outbox(SendQueue):
             self.mark()
         elif not self.is_empty:
             self.is_busy = True
+            self._writing_since = trio.current_time()
             if self._parked is None:
                 trio.lowlevel.spawn_system_task(self._write, name="hubws writer")
             else:
@@ -158,6 +177,7 @@ class Outbox(SendQueue):
             try:
                 with trio.move_on_after(self._timeout) as scope:
                     await self._transport.write(self)
+                self._writing_since = trio.current_time()
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
                 self._break(error)
                 return
@@ -193,18 +213,6 @@ class Outbox(SendQueue):
             self._parked = None
 
 
-class LatestOutbox(Outbox):
-    """The outbox of a connection whose own policy is `latest`: not only a hub's frames conflate."""
-
-    __slots__ = ()
-
-    def put(self, frame: bytes) -> bool:
-        """Queue a data frame in the place of an older one with its key; False without room."""
-        if isinstance(frame, Droppable) and frame.policy is LATEST and self.room >= 0:
-            self.conflate(frame.key)
-        return super().put(frame)
-
-
 class Unframed(bytes):
     """The payload of a message that is compressed, and framed, when the queue takes it.
 
@@ -223,10 +231,15 @@ def unframed(message: str | Payload) -> Unframed:
     return frame
 
 
-class CompressingOutbox(Outbox):
-    """The outbox of a connection on which messages are compressed with context takeover."""
+class AdaptingOutbox(Outbox):
+    """The outbox of a connection that doesn't take frames as they come.
 
-    __slots__ = ("_endpoint",)
+    Messages for many are masked by a client, and compressed where that was agreed on; messages of its
+    own may be compressed with regard to earlier ones; and where the connection's own policy is
+    `latest`, they conflate.
+    """
+
+    __slots__ = ("_conflates", "_deflater", "_endpoint")
 
     def __init__(
         self,
@@ -235,20 +248,38 @@ class CompressingOutbox(Outbox):
         owner: Owner,
         settings: Settings,
         endpoint: Endpoint,
+        deflater: Deflater | None,
     ) -> None:
         super().__init__(transport, poller, owner, settings)
         self._endpoint = endpoint
+        self._deflater = deflater
+        self._conflates = settings.policy is LATEST
 
     def put(self, frame: bytes) -> bool:
         """Queue a data frame, or a message; False when there is no room for it."""
-        if type(frame) is Unframed:
-            # what has been compressed must be taken; it grows by an eighth at most, and little more
-            if not self.has_room(len(frame) + len(frame) // 8 + 64):
-                return False
-            frame = self._endpoint.encode_payload(frame.opcode, frame)
+        kind = type(frame)
+        if kind is Unframed:
+            return self._put_message(frame)  # type: ignore[arg-type] # mypy can't see the type
+        if kind is Shared:
+            frame = self._own_form(frame)  # type: ignore[arg-type]
+        may_conflate = self._conflates and self.room >= 0  # below, it is too late for any frame
+        if may_conflate and isinstance(frame, Droppable) and frame.policy is LATEST:
+            self.conflate(frame.key)
         if not super().put(frame):
             return False
-        if type(frame) is Droppable and frame[0] & RSV1:
-            # compressed for many, so that only the receiver's window has it
-            self._endpoint.forget_context()
+        if kind is Shared and frame[0] & RSV1 and self._deflater is not None:
+            self._deflater.forget()  # what only the receiver's window has can't be referred to
         return True
+
+    def _put_message(self, message: Unframed) -> bool:
+        # what has been compressed must be taken; it grows by an eighth at most, and little more
+        if not self.has_room(len(message) + len(message) // 8 + 64):
+            return False
+        return super().put(self._endpoint.encode_payload(message.opcode, message))
+
+    def _own_form(self, frame: Shared) -> Droppable:
+        message = frame.source
+        if self._endpoint.is_client:
+            own = self._endpoint.encode(message.message)  # masked, with a key of its own
+            return Droppable.make(own, frame.policy, frame.key, message)
+        return frame if self._deflater is None else message.compressed(frame, self._deflater)

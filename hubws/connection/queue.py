@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from enum import Enum, StrEnum
+from typing import Any, Self
 
 import attrs
 import outcome
@@ -66,13 +67,11 @@ class Droppable(bytes):
 
     policy: Policy
     key: Hashable
-    source: object
+    source: Any
     """What it was made of, for whoever wants to know what was dropped."""
 
     @classmethod
-    def make(
-        cls, frame: bytes, policy: Policy, key: Hashable = None, source: object = None
-    ) -> Droppable:
+    def make(cls, frame: bytes, policy: Policy, key: Hashable = None, source: Any = None) -> Self:
         """Mark a frame with its policy and, for `latest`, its key."""
         droppable = cls(frame)
         droppable.policy = policy
@@ -160,6 +159,11 @@ class SendQueue:
         """Whether control frames are waiting."""
         return bool(self._urgent)
 
+    @property
+    def urgent_frames(self) -> int:
+        """How many control frames are waiting."""
+        return len(self._urgent)
+
     def parts(self) -> list[bytes]:
         """All that waits, in the order in which it will go. Not to be changed."""
         if self._begun or self._urgent:
@@ -246,6 +250,9 @@ class SendQueue:
 
     def replace_urgent(self, old: bytes, new: bytes) -> bool:
         """Put a control frame in the place of one that still waits; False when it does not."""
+        if self._urgent and self._urgent[-1] is old:
+            self._urgent[-1] = new  # where it stands in a flood; a search costs 15 us each
+            return True
         if old in self._urgent:
             self._urgent[self._urgent.index(old)] = new
             return True

@@ -10,6 +10,7 @@ import attrs
 
 from ..protocol.deflate import Deflate
 from .queue import Policy
+from .rate_limit import RateLimit
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -42,6 +43,11 @@ def _compression(value: Deflate | bool | None) -> Deflate | None:  # noqa: FBT00
     return value
 
 
+def _rate_limit(_: object, attribute: attrs.Attribute[Any], value: RateLimit | None) -> None:
+    if value is not None and not isinstance(value, RateLimit):
+        raise TypeError(f"{attribute.name} must be a RateLimit or None, not {value!r}")
+
+
 def _seconds(value: float | None) -> float:
     return math.inf if value is None else value
 
@@ -70,6 +76,21 @@ class Settings:
     """For the peer to take at least something of what is being sent; ended after it."""
     close_timeout: float = attrs.field(default=5, converter=_seconds, validator=_positive)
     """For the closing handshake; ended without it after that."""
+    rate_limit: RateLimit | None = attrs.field(default=None, validator=_rate_limit)
+    """What the peer may send in a second."""
+    idle_timeout: float = attrs.field(default=None, converter=_seconds, validator=_positive)
+    """Without a message from the peer; closed with 1001 within a quarter more. Pings don't count."""
+    max_lifetime: float = attrs.field(default=None, converter=_seconds, validator=_positive)
+    """From the opening handshake; closed with 1001 then."""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether the connection needs a limiter."""
+        return (
+            self.rate_limit is not None
+            or self.idle_timeout < math.inf
+            or self.max_lifetime < math.inf
+        )
 
 
 class SettingsArguments(TypedDict, total=False):
@@ -86,3 +107,6 @@ class SettingsArguments(TypedDict, total=False):
     keepalive_timeout: float | None
     write_timeout: float | None
     close_timeout: float | None
+    rate_limit: RateLimit | None
+    idle_timeout: float | None
+    max_lifetime: float | None

@@ -25,3 +25,5 @@ class ConnectionStatistics:
     """Messages replaced by a newer one of the same key."""
     is_stalled: bool
     """Whether the socket takes nothing more for now."""
+    rate_dropped: int = 0
+    """Messages received and dropped because they came faster than `rate_limit` allows."""

@@ -7,8 +7,9 @@ from collections.abc import Hashable, Iterable, Mapping
 import attrs
 
 from ..connection.connection import Connection
+from ..connection.prepared import Prepared
 from ..connection.queue import DISCONNECT, LATEST, Droppable, Policy, Put
-from .prepared import Prepared
+from .history import Position
 from .watch import Loss, Watchers
 
 
@@ -22,6 +23,8 @@ class Delivery:
     """Messages that members did not get for it: this one, or older ones that made room for it."""
     disconnected: int
     """Members that were closed with 1013 because they are too slow."""
+    position: Position | None = None
+    """Its place in the topic's history, where there is one."""
 
 
 @attrs.define
@@ -32,11 +35,6 @@ class PolicyCounters:
     """Messages that a member did not get."""
     disconnected: int = 0
     """Members that were closed with 1013."""
-
-
-def needs_own_frame(connection: Connection) -> bool:
-    """Whether the plain frame that others share is not for it: it masks, or it compresses."""
-    return connection.is_client or connection.deflater is not None
 
 
 class Dispatcher:
@@ -57,31 +55,23 @@ class Dispatcher:
         policy: Policy,
         key: Hashable,
         topic: str | None,
-        special: Mapping[Connection, Policy | None],
-        *,
-        override: bool = False,
+        own_policies: Mapping[Connection, Policy],
+        position: Position | None = None,
     ) -> Delivery:
         """Queue a message for each of the recipients; it goes out with this turn.
 
-        `special` are those who get a frame of their own, with a policy that goes before `policy`
-        unless `override` is set.
+        `own_policies` are those of members which go before `policy`.
         """
         sent = dropped = disconnected = 0
         common = message.frame(policy, key)
         may_put = policy is not LATEST  # which looks for older ones first
         for connection in recipients:
-            if special and connection in special:
-                chosen = policy if override else special[connection] or policy
-                if connection.is_client:
-                    own = connection.encode(message.message)  # masked, with a key of its own
-                    frame = Droppable.make(own, chosen, key, message)
-                else:
-                    frame = message.frame(chosen, key, connection.deflater)
+            frame = common
+            if own_policies and connection in own_policies:
+                frame = message.frame(own_policies[connection], key)
             elif may_put and connection.outbox.put(common):
                 sent += 1
                 continue
-            else:
-                frame = common
             thrown_out: list[Droppable] = []
             put = connection.offer(frame, thrown_out)
             if put is Put.QUEUED:
@@ -96,7 +86,7 @@ class Dispatcher:
                 self._lost(connection, lost, topic)
         self.messages += 1
         self.sent += sent
-        return Delivery(sent, dropped, disconnected)
+        return Delivery(sent, dropped, disconnected, position)
 
     def _lost(self, connection: Connection, frame: Droppable, topic: str | None) -> None:
         counters = self.counters.setdefault(frame.policy, PolicyCounters())

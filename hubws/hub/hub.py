@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any
 
@@ -12,17 +13,25 @@ import trio
 
 from ..connection.callbacks import PongCallback
 from ..connection.connection import Connection
+from ..connection.prepared import Prepared
 from ..connection.queue import Policy
 from ..errors import ConnectionClosed, NotAllowed
 from ..protocol.frames import Payload
 from ..protocol.state import State
-from .delivery import Delivery, Dispatcher, PolicyCounters, needs_own_frame
-from .prepared import Prepared
-from .topics import Topics, check_topic, patterns_for
+from .delivery import Delivery, Dispatcher, PolicyCounters
+from .histories import Histories
+from .history import History, Position, Retention
+from .presence import Presence, PresenceEvent, PresenceSnapshot, check_present
+from .settings import (
+    NO_SETTINGS,
+    KeyFunction,
+    SettingsByTopic,
+    TopicSettings,
+    WrapFunction,
+    check_policy,
+)
+from .topics import Topics, check_topic
 from .watch import Loss, Watch, Watchers
-
-KeyFunction = Callable[[str | bytes], Hashable]
-"""Says what a message is about; of messages with the same key `latest` keeps the newest."""
 
 MayJoin = Callable[[Connection, str], bool]
 MayPublish = Callable[[Connection, str, str | bytes], bool]
@@ -45,14 +54,6 @@ class HubStatistics:
     by_policy: dict[Policy, PolicyCounters]
 
 
-@attrs.frozen(kw_only=True)
-class TopicSettings:
-    """What holds for one topic rather than for the hub; None: as the hub has it."""
-
-    policy: Policy | None = None
-    key: KeyFunction | None = None
-
-
 class Hub:
     """Tracks connections and the topics they are in, and broadcasts to them. See `open_hub`.
 
@@ -69,6 +70,7 @@ class Hub:
         on_pong: PongCallback | None = None,
         may_join: MayJoin | None = None,
         may_publish: MayPublish | None = None,
+        max_histories: int = 1000,
     ) -> None:
         self.nursery = nursery
         """For the application's own tasks: they end when the hub does."""
@@ -81,9 +83,13 @@ class Hub:
         self._members: dict[Connection, Hashable] = {}  # and their users
         self._by_id: dict[int, Connection] = {}
         self._users: dict[Hashable, dict[Connection, None]] = {}
-        self._special: dict[Connection, Policy | None] = {}  # who gets frames of their own
+        self._policies: dict[Connection, Policy] = {}  # those of members
         self._topics = Topics()
-        self._settings: dict[str, TopicSettings] = {}
+        self._settings = SettingsByTopic()
+        self._histories = Histories(max_histories, trio.current_time)
+        self._presence = Presence[Connection](time.time)
+        self._presence_events = Watchers[PresenceEvent]()
+        self._recovering: set[tuple[Connection, str]] = set()
         self._closed = False
         self._losses = Watchers[Loss]()
         self._dispatcher = Dispatcher(self._losses)
@@ -110,24 +116,32 @@ class Hub:
         *topics: str,
         user: Hashable = None,
         policy: Policy | str | None = None,
+        info: object = None,
     ) -> None:
         """Make a connection a member and have it join topics. It leaves by itself when it ends.
 
-        `user` is whose connection it is; `policy` goes before those of topics and of the hub.
-        Registering again adds topics, and changes what is given. Raises ConnectionClosed when it has
-        ended already, RuntimeError when the hub is closed, NotAllowed for a topic that it may not
-        join; then nothing has changed.
+        `user` is whose connection it is, by default its `Connection.user`; `policy` goes before those
+        of topics and of the hub; `info` is what others see of it where presence is on. Registering
+        again adds topics, and changes what is given. Raises ConnectionClosed when it has ended
+        already, RuntimeError when the hub is closed, NotAllowed for a topic that it may not join;
+        then nothing has changed.
         """
         if self._closed:
             raise RuntimeError("the hub is closed")
         if connection.state is not State.OPEN and (closure := connection.closure) is not None:
             raise ConnectionClosed(closure)
+        if user is None:
+            user = connection.user
+        hash(user)
+        name = _name(connection, user)
         for topic in topics:
             self._check_join(connection, topic)
-        hash(user)
+            if self._settings[topic].presence:
+                check_present(name, info)
+        if connection in self._members and name != _name(connection, self._members[connection]):
+            self._check_rename(connection)
         chosen = None if policy is None else check_policy(policy)
-        is_new = connection not in self._members
-        if is_new:
+        if connection not in self._members:
             self._members[connection] = None
             self._by_id[connection.id] = connection
             connection.add_end_callback(self.unregister)
@@ -137,24 +151,30 @@ class Hub:
             self._forget_user(connection)
             self._members[connection] = user
             self._users.setdefault(user, {})[connection] = None
-        if chosen is not None or (is_new and needs_own_frame(connection)):
-            self._special[connection] = chosen
+        if chosen is not None:
+            self._policies[connection] = chosen
         for topic in topics:
-            self._topics.join(connection, topic)
+            if connection in self._members:  # who watches presence may have ended it
+                self._join(connection, topic, info)
+
+    def _check_rename(self, connection: Connection) -> None:
+        for topic in self._topics.names(connection):
+            if self._settings[topic].presence:
+                raise ValueError(f"connection {connection.id} is seen in {topic!r} as another user")
 
     def unregister(self, connection: Connection) -> None:
         """End a membership and leave all topics; does nothing for a connection that is no member."""
         if connection not in self._members:
             return
-        for topic in list(self._topics.names(connection)):
-            self._topics.leave(connection, topic)
         self._forget_user(connection)
         del self._members[connection]
         del self._by_id[connection.id]
-        self._special.pop(connection, None)
+        self._policies.pop(connection, None)
         connection.remove_end_callback(self.unregister)
         if self._on_pong is not None:
             connection.remove_pong_callback(self._on_pong)
+        for topic in list(self._topics.names(connection)):
+            self._leave(connection, topic)
 
     def _forget_user(self, connection: Connection) -> None:
         user = self._members[connection]
@@ -171,9 +191,10 @@ class Hub:
         *topics: str,
         user: Hashable = None,
         policy: Policy | str | None = None,
+        info: object = None,
     ) -> AsyncIterator[Connection]:
         """Be a member while the block runs. Arguments and errors as `register`."""
-        self.register(connection, *topics, user=user, policy=policy)
+        self.register(connection, *topics, user=user, policy=policy, info=info)
         try:
             yield connection
         finally:
@@ -197,15 +218,43 @@ class Hub:
 
     # -- topics --------------------------------------------------------------------------------
 
-    def join(self, connection: Connection, topic: str) -> None:
+    def join(self, connection: Connection, topic: str, *, info: object = None) -> None:
         """Have a member join a topic, or with `name.*` all topics that begin with `name.`.
 
-        ValueError for one that is no member, NotAllowed for a topic that it may not join.
+        Joining again changes `info`. ValueError for one that is no member, NotAllowed for a topic that
+        it may not join.
         """
         self._check_join(connection, topic)
+        self._check_member(connection)
+        self._join(connection, topic, info)
+
+    def _join(self, connection: Connection, topic: str, info: object) -> None:
+        """Join a topic; where presence is on, tell the others, and this one who is there."""
+        if not self._settings[topic].presence:
+            self._topics.join(connection, topic)
+            return
+        user = _name(connection, self._members[connection])
+        event = self._presence.join(topic, connection, user, info)
+        others = list(self._topics.members(topic))
+        if self._topics.join(connection, topic):
+            snapshot = self._presence.snapshot(topic)
+            self.broadcast(snapshot.to_json(), to=[connection], key=(topic, snapshot.version))
+        self._tell(event, others)
+
+    def _leave(self, connection: Connection, topic: str) -> None:
+        self._topics.leave(connection, topic)
+        self._tell(self._presence.leave(topic, connection), self._topics.members(topic))
+
+    def _tell(self, event: PresenceEvent | None, others: Iterable[Connection]) -> None:
+        """Let the others in a topic know of a change, then whoever watches, who may do anything."""
+        if event is not None:
+            key = (event.topic, event.version)  # none takes the place of another
+            self.broadcast(event.to_json(), to=others, key=key)
+            self._presence_events(event)
+
+    def _check_member(self, connection: Connection) -> None:
         if connection not in self._members:
             raise ValueError(f"{connection!r} is no member of this hub; register it first")
-        self._topics.join(connection, topic)
 
     def _check_join(self, connection: Connection, topic: str) -> None:
         check_topic(topic)
@@ -215,7 +264,7 @@ class Hub:
     def leave(self, connection: Connection, topic: str) -> None:
         """Have a member leave a topic; does nothing when it is not in it."""
         check_topic(topic)
-        self._topics.leave(connection, topic)
+        self._leave(connection, topic)
 
     def topics(self, connection: Connection | None = None) -> Collection[str]:
         """The topics that have members, or those that a connection is in."""
@@ -232,26 +281,89 @@ class Hub:
         *,
         policy: Policy | str | None = None,
         key: KeyFunction | None = None,
+        history: Retention | None = None,
+        wrap: WrapFunction | None = None,
+        presence: bool = False,
     ) -> None:
         """Say what holds for a topic, or for all that a pattern such as `prices.*` stands for.
 
-        The narrowest applies: the topic's own, then the longest pattern's, then the hub's. Calling it
-        again replaces what was said before. It holds whether or not somebody is in the topic.
-        """
-        check_topic(topic)
-        chosen = None if policy is None else check_policy(policy)
-        if key is not None and not callable(key):
-            raise TypeError(f"key is a function of the message, not {key!r}")
-        self._settings[topic] = TopicSettings(policy=chosen, key=key)
+        Args:
+            topic: the narrowest applies: the topic's own, the longest pattern's, the hub's.
+            policy: for slow members; None: the hub's.
+            key: for `latest`: a function of the message; None: the hub's.
+            history: how much is kept for members that come back, see `recover`; None: nothing. Members
+                then get each message in an envelope, which says where in the history it stands.
+            wrap: makes this envelope of message, topic and position; None: `hubws.wrap`.
+            presence: members are told who is in the topic: when they join, by a snapshot, and from
+                then on by events, both text in JSON (see `hubws.Roster`).
 
-    def _settings_of(self, topic: str) -> TopicSettings:
-        """What was said of a topic, or of the narrowest pattern it falls under."""
-        if topic in self._settings:
-            return self._settings[topic]
-        for pattern in patterns_for(topic):
-            if pattern in self._settings:
-                return self._settings[pattern]
-        return NO_SETTINGS
+        It replaces what was said of the topic before, and holds whether or not somebody is in it. Say
+        it before anybody joins.
+
+        """
+        self._settings[topic] = TopicSettings(
+            policy=policy,
+            key=key,
+            history=history,
+            presence=presence,
+            **({} if wrap is None else {"wrap": wrap}),
+        )
+
+    # -- history and presence ------------------------------------------------------------------
+
+    def position(self, topic: str) -> Position:
+        """That of the newest message in a topic that has a history."""
+        return self._history(topic).position
+
+    async def recover(
+        self, connection: Connection, topic: str, position: Position | str, *, info: object = None
+    ) -> Position:
+        """Send a member what it missed in a topic since a position, then have it join the topic.
+
+        Nothing is missing between the two and nothing comes twice, whatever is published meanwhile.
+        Returns the position from which on it gets messages as they are published. Raises PositionLost
+        when it can't be told what was missed: join then, and start anew. ValueError when it is in the
+        topic already, or the topic has no history; and what `join` and `Connection.send` raise.
+        """
+        if isinstance(position, str):
+            position = Position.parse(position)
+        self._check_join(connection, topic)
+        self._check_member(connection)
+        recovery = (connection, topic)
+        if connection in self._topics.recipients(topic) or recovery in self._recovering:
+            raise ValueError(f"connection {connection.id} gets messages of {topic!r} already")
+        wrap = self._settings[topic].wrap
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._recovering.add(recovery)
+        try:
+            while missed := self._history(topic).since(position):
+                for position, message in missed:
+                    await connection.send(wrap(message, topic, position))
+            # Nobody else has run since the history was asked.
+            self.join(connection, topic, info=info)
+        finally:
+            self._recovering.discard(recovery)
+        return position
+
+    def _history(self, topic: str) -> History:
+        check_topic(topic, may_be_pattern=False)
+        retention = self._settings[topic].history
+        if retention is None:
+            raise ValueError(f"{topic!r} has no history; say so by hub.configure(history=...)")
+        return self._histories.of(topic, retention)
+
+    def presence(self, topic: str) -> PresenceSnapshot:
+        """Who is in a topic for which presence is on."""
+        check_topic(topic)
+        return self._presence.snapshot(topic)
+
+    def add_presence_callback(self, callback: Callable[[PresenceEvent], object]) -> None:
+        """Call a function with each event of every topic for which presence is on."""
+        self._presence_events.add(callback)
+
+    def remove_presence_callback(self, callback: Callable[[PresenceEvent], object]) -> None:
+        """Call it no more. ValueError when it was not added."""
+        self._presence_events.remove(callback)
 
     # -- sending to many -----------------------------------------------------------------------
 
@@ -291,16 +403,14 @@ class Hub:
         if not isinstance(message, Prepared):
             message = Prepared(message)
         chosen = self.policy if policy is None else check_policy(policy)
-        special = self._special
         name = topic if isinstance(topic, str) else None
         recipients: Iterable[Connection]
-        key_function = self._key
+        settings = NO_SETTINGS
         if name is not None:
             check_topic(name, may_be_pattern=False)
             recipients = self._topics.recipients(name)
             if self._settings:
-                settings = self._settings_of(name)
-                key_function = settings.key or key_function
+                settings = self._settings[name]
                 if policy is None:
                     chosen = settings.policy or chosen
         elif topic is not None:
@@ -308,29 +418,43 @@ class Hub:
         elif user is not None:
             recipients = self.connections_of(user)
         elif to is not None:
-            recipients = list(to)
-            special = {
-                one: special.get(one)
-                for one in recipients
-                if one in special or needs_own_frame(one)
-            }
+            recipients = to
         else:
             recipients = self._members
         if key is None:
-            key = key_function(message.message) if key_function is not None else name
+            key_function = settings.key or self._key
+            key = name if key_function is None else key_function(message.message)
         if isinstance(exclude, Connection):
             exclude = (exclude,)
         if exclude or where is not None:
             recipients = [
                 one for one in recipients if one not in exclude and (where is None or where(one))
             ]
+        position = None
+        if name is not None and settings.history is not None:
+            if exclude or where is not None:
+                raise ValueError(f"{name!r} has a history, so its messages go to all its members")
+            message, position = self._number(message, name, settings)
+        own_policies = self._policies if policy is None else NO_POLICIES
         return self._dispatcher.dispatch(
-            message, list(recipients), chosen, key, name, special, override=policy is not None
+            message, list(recipients), chosen, key, name, own_policies, position
         )
+
+    def _number(
+        self, message: Prepared, topic: str, settings: TopicSettings
+    ) -> tuple[Prepared, Position]:
+        """Keep a message in its topic's history; returns what members get of it, and its place."""
+        history = self._history(topic)
+        position = history.next_position
+        wrapped = Prepared(settings.wrap(message.message, topic, position))
+        history.append(message.message)
+        return wrapped, position
 
     def _in_any(self, topics: Collection[str]) -> Iterable[Connection]:
         for topic in topics:
             check_topic(topic, may_be_pattern=False)
+            if self._settings[topic].history is not None:
+                raise ValueError(f"{topic!r} has a history, so it gets its messages by itself")
         everyone: dict[Connection, None] = {}
         for topic in topics:
             everyone.update(dict.fromkeys(self._topics.recipients(topic)))
@@ -344,8 +468,7 @@ class Hub:
         Raises NotAllowed when the hub's `may_publish` says so, and ValueError for no member.
         """
         check_topic(topic, may_be_pattern=False)
-        if connection not in self._members:
-            raise ValueError(f"{connection!r} is no member of this hub; register it first")
+        self._check_member(connection)
         if not isinstance(message, Prepared):
             message = Prepared(message)
         may_publish = self._may_publish
@@ -461,19 +584,12 @@ class Hub:
         self._losses.close()
 
 
-NO_SETTINGS = TopicSettings()
+def _name(connection: Connection, user: Hashable) -> Any:
+    """What presence calls a member: its user, or the connection's id."""
+    return connection.id if user is None else user
 
 
-def check_policy(policy: Policy | str) -> Policy:
-    """A policy for messages that go to many; ValueError for another."""
-    try:
-        chosen = Policy(policy)
-    except ValueError:
-        names = ", ".join(one.value for one in Policy if one is not Policy.BLOCK)
-        raise ValueError(f"{policy!r} is not a policy for broadcasts; use one of {names}") from None
-    if chosen is Policy.BLOCK:
-        raise ValueError("a broadcast never waits, so its policy can't be 'block'")
-    return chosen
+NO_POLICIES: dict[Connection, Policy] = {}
 
 
 @contextlib.asynccontextmanager
@@ -485,6 +601,7 @@ async def open_hub(
     on_pong: PongCallback | None = None,
     may_join: MayJoin | None = None,
     may_publish: MayPublish | None = None,
+    max_histories: int = 1000,
 ) -> AsyncIterator[Hub]:
     """Open a hub for as long as the block runs.
 
@@ -497,6 +614,8 @@ async def open_hub(
             answers no ping) at every pong of a member.
         may_join: called with connection and topic before it joins; false makes that NotAllowed.
         may_publish: called with connection, topic and message by `Hub.publish`, likewise.
+        max_histories: how many topics have a history at once, where `Hub.configure` asks for it;
+            beyond that the one used longest ago is forgotten.
 
     At the end of the block the hub's tasks are cancelled and its members let go; their connections
     go on, for they belong to whoever serves them.
@@ -514,6 +633,7 @@ async def open_hub(
             on_pong=on_pong,
             may_join=may_join,
             may_publish=may_publish,
+            max_histories=max_histories,
         )
         if ping_interval is not None:
             nursery.start_soon(hub.ping_forever, ping_interval)

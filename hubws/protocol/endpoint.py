@@ -168,6 +168,11 @@ class Endpoint:
         return events
 
     @property
+    def is_client(self) -> bool:
+        """Whether this side masks."""
+        return self._next_mask_key is not None
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will come out of `receive_data`."""
         return self._over
@@ -301,11 +306,6 @@ class Endpoint:
         if compressed is None:
             return encode_frame(FIN | opcode, payload, self._mask_key())
         return encode_frame(FIN | RSV1 | opcode, compressed, self._mask_key())
-
-    def forget_context(self) -> None:
-        """Compress the next message with no regard to earlier ones (RFC 7692 §7.1.1)."""
-        if self._deflater is not None:
-            self._deflater.forget()
 
     def encode_fragment(
         self, payload: str | Payload, *, first: bool, last: bool, text: bool

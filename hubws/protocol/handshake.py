@@ -79,7 +79,7 @@ def check_host(headers: Headers) -> None:
         raise _refused(400, "header Host must name one host")
 
 
-def check_origin(headers: Headers, origins: Origins) -> None:
+def check_origin(headers: Headers, origins: Origins, *, is_secure: bool = False) -> None:
     """Refuse, with 403, an Origin that is not allowed (RFC 6455 §10.2).
 
     Scheme, host and port are compared exactly, a default port being the same as none.
@@ -88,7 +88,9 @@ def check_origin(headers: Headers, origins: Origins) -> None:
     if origins == "any":
         return
     if origins == "same":
-        allowed = not values or (len(values) == 1 and _same_host(values[0], headers))
+        allowed = not values or (
+            len(values) == 1 and _same_host(values[0], headers, is_secure=is_secure)
+        )
     elif not values:
         allowed = None in origins
     else:
@@ -99,7 +101,7 @@ def check_origin(headers: Headers, origins: Origins) -> None:
             for origin in origins
         )
     if not allowed:
-        raise _refused(403, f"Origin {', '.join(values) or '(none)'} may not connect")
+        raise _refused(403, f"Origin {', '.join(values)[:200] or '(none)'} may not connect")
 
 
 def parse_origin(origin: str) -> tuple[str, str, int] | None:
@@ -173,11 +175,13 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def _same_host(origin: str, headers: Headers) -> bool:
+def _same_host(origin: str, headers: Headers, *, is_secure: bool) -> bool:
     parsed = parse_origin(origin)
     if parsed is None:
         return False
     scheme, host, port = parsed
+    if scheme != "https" and (is_secure or scheme != "http"):
+        return False
     match = _HOST.fullmatch(headers.get("Host", "") or "")
     if match is None:
         return False
@@ -201,6 +205,8 @@ class Address:
     @classmethod
     def from_url(cls, url: str) -> Address:
         """Read a URL; LocalProtocolError when it is not a WebSocket URL."""
+        if any(char in "\t\r\n" for char in url):  # urlsplit would leave them out, and say nothing
+            raise LocalProtocolError(f"tabs and line breaks in {url!r} must be percent-encoded")
         try:
             parts = urlsplit(url)
             port = parts.port

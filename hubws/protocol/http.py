@@ -256,6 +256,8 @@ class RequestReader(_HeaderReader):
         if len(self.lines) > MAX_HEADERS:
             raise UpgradeRefused(Response.refusal(431, f"over {MAX_HEADERS} header lines"))
         if not self._complete:
+            if end > 3:  # such as the preface of HTTP/2, which llhttp wants to hand over
+                raise UpgradeRefused(Response.refusal(400, "not an HTTP/1 request"))
             if len(self._received) == MAX_HEAD:
                 raise UpgradeRefused(Response.refusal(431, f"the head has over {MAX_HEAD} bytes"))
             return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import trio
@@ -14,6 +16,7 @@ from ..connection.connection import Connection
 from ..connection.queue import SendQueue
 from ..connection.settings import Settings
 from ..errors import ConnectionClosed, UpgradeRefused
+from ..protocol.deflate import DeflateParameters
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import (
     Origins,
@@ -29,11 +32,20 @@ from ..protocol.http import Request, RequestReader, Response
 from ..transport.abc import Payload, Transport
 from ..transport.poller import Poller
 from ..transport.timers import Timer
+from .authentication import Authenticate
 
 if TYPE_CHECKING:
     from .server import Server
 
 logger = logging.getLogger("hubws")
+
+MAX_EARLY = 64 * 1024
+"""How much is taken of a client that sends before it has its 101, in bytes."""
+
+GOODBYE = 1.0
+"""How long a client whom a drain refuses may take to hang up, in seconds."""
+
+INTERNAL_ERROR = Response.refusal(500, "internal error")
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 """What a server runs for each connection, in a task of its own; the connection is closed after it."""
@@ -51,8 +63,11 @@ class Service:
     settings: Settings
     subprotocols: Sequence[str] = ()
     origins: Origins = "same"
+    is_secure: bool = False
+    """Whether it speaks TLS itself; behind a proxy that does, it can't know."""
     headers: bytes = b""
     """More lines for the 101."""
+    authenticate: Authenticate | None = None
     on_request: RequestHandler | None = None
     handshake_timeout: float = 10.0
 
@@ -61,6 +76,8 @@ class Incoming:
     """A client whose opening handshake is under way."""
 
     __slots__ = (
+        "_early",
+        "_hook_scope",
         "_is_answering",
         "_is_closed",
         "_is_ended",
@@ -78,6 +95,8 @@ class Incoming:
         self._transport = transport
         self._poller = poller
         self._reader = RequestReader()
+        self._hook_scope: trio.CancelScope | None = None  # while `authenticate` is awaited
+        self._early = b""  # what came meanwhile
         self._is_answering = False
         self._is_closed = False
         self._is_ended = False  # the client has no more to say
@@ -88,15 +107,34 @@ class Incoming:
         transport.start()
 
     def _expire(self) -> None:
-        logger.info("no opening handshake came from %s in time", self._transport.remote)
+        if self._hook_scope is not None:
+            logger.info("authenticating %s took too long", self._transport.remote)
+        elif self._transport.receiver is self:  # else it has been answered, and stays
+            logger.info("no opening handshake came from %s in time", self._transport.remote)
         self.close()
 
     def close(self) -> None:
         """Give up."""
         self._is_closed = True
         self._timer.cancel()
+        self._cancel_hook()
         self._transport.close()
         self._server.release(self)
+
+    def dismiss(self, response: Response) -> None:
+        """Give up, but answer a request that has come, which may take a second."""
+        if self._hook_scope is None:
+            self.close()
+            return
+        self._cancel_hook()
+        self._timer.cancel()
+        self._timer = self._poller.timers.call_later(GOODBYE, self.close)
+        self._respond(response)
+
+    def _cancel_hook(self) -> None:
+        if self._hook_scope is not None:
+            self._hook_scope.cancel()
+            self._hook_scope = None
 
     def on_end(self, error: Exception | None) -> None:
         """Take note that the client went away, or, in the middle of an answer, listens only."""
@@ -106,21 +144,22 @@ class Incoming:
 
     def on_bytes(self, buffer: Payload, end: int) -> None:
         """Take a piece of the request."""
+        data = bytes(buffer[:end])
+        if self._hook_scope is not None:  # the client should wait for the 101, but need not
+            self._early += data
+            if len(self._early) > MAX_EARLY:
+                self._transport.pause()
+            return
         try:
-            request = self._reader.receive_data(bytes(buffer[:end]))
+            request = self._reader.receive_data(data)
             if request is None:
                 return
-            headers = self._reader.headers
-            if is_upgrade(headers):
+            if is_upgrade(self._reader.headers):
                 self._upgrade(request)
             else:
                 self._respond(self._answer(request), with_body=request.method != "HEAD")
-        except UpgradeRefused as refused:
-            logger.info("refused %s: %s", self._transport.remote, refused)
-            self._respond(refused.response)
-        except Exception:
-            logger.exception("the request of %s could not be handled", self._transport.remote)
-            self._respond(Response.refusal(500, "internal error"))
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._refuse(error)
 
     def _answer(self, request: Request) -> Response:
         on_request = self._server.service.on_request
@@ -128,12 +167,66 @@ class Incoming:
         return upgrade_required() if response is None else response
 
     def _upgrade(self, request: Request) -> None:
+        """Judge an opening handshake; what costs least comes first."""
         service, headers = self._server.service, self._reader.headers
         key = check_request(request, headers)
-        check_origin(headers, service.origins)
-        self._server.check_admission()
+        check_origin(headers, service.origins, is_secure=service.is_secure)
         subprotocol = choose_subprotocol(headers, service.subprotocols)
         compression = choose_compression(headers, service.settings.compression)
+        accept = partial(self._accept, request, key, subprotocol, compression)
+        self._server.admission.check(self._transport.remote)
+        if service.authenticate is None:
+            accept(None)
+            return
+        answer = service.authenticate(request)
+        if inspect.isawaitable(answer):
+            self._hook_scope = trio.CancelScope()
+            self._server.start_soon(self._authenticate, self._hook_scope, answer, accept)
+        else:
+            self._admit(answer, accept)
+
+    async def _authenticate(
+        self, scope: trio.CancelScope, answer: Awaitable[Any], accept: Callable[[Any], None]
+    ) -> None:
+        """Await what `authenticate` says, unless the handshake is given up before."""
+        user: Any = None
+        failure: Exception | None = None
+        try:
+            with scope:
+                user = await answer
+        except Exception as error:  # noqa: BLE001 - logged below
+            failure = error
+        if self._hook_scope is not scope:
+            return  # the handshake was given up
+        self._hook_scope = None
+        self._transport.resume()
+        if failure is not None:
+            self._refuse(failure)
+            return
+        try:
+            self._admit(user, accept)
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._refuse(error)
+
+    def _admit(self, user: Any, accept: Callable[[Any], None]) -> None:
+        if isinstance(user, Response):
+            if not 300 <= user.status <= 599:
+                raise ValueError(
+                    f"authenticate refuses with a status from 300 to 599, not {user.status}"
+                )
+            raise UpgradeRefused(user)
+        self._server.admission.check(self._transport.remote, user)  # others came meanwhile
+        accept(user)
+
+    def _accept(
+        self,
+        request: Request,
+        key: str,
+        subprotocol: str | None,
+        compression: DeflateParameters | None,
+        user: Any,
+    ) -> None:
+        service = self._server.service
         acceptance = build_acceptance(key, subprotocol, compression, service.headers)
         self._timer.cancel()
         connection = Connection(
@@ -145,16 +238,33 @@ class Incoming:
             subprotocol=subprotocol,
             compression=compression,
             request=request,
+            user=user,
         )
         connection.send_handshake(acceptance)
         self._server.adopt(self, connection)
-        connection.begin(self._reader.rest)
+        connection.begin(self._reader.rest + self._early)
+        self._server.after_opening(connection)
+
+    def _refuse(self, error: Exception) -> None:
+        if isinstance(error, UpgradeRefused):
+            logger.info("refused %s: %s", self._transport.remote, error)
+            self._respond(error.response)
+        else:
+            logger.error(
+                "the request of %s could not be handled", self._transport.remote, exc_info=error
+            )
+            self._respond(INTERNAL_ERROR)
 
     def _respond(self, response: Response, *, with_body: bool = True) -> None:
         """Send a response and hang up."""
+        try:
+            data = response.to_bytes(with_body=with_body)
+        except Exception:  # headers that may not be sent, or something that is no response
+            logger.exception("the answer to %s can't be sent", self._transport.remote)
+            data = INTERNAL_ERROR.to_bytes()
         self._is_answering = True
         self._transport.receiver = Ignorer(self)
-        self._server.start_soon(self._send, response.to_bytes(with_body=with_body))
+        self._server.start_soon(self._send, data)
 
     async def _send(self, data: bytes) -> None:
         """Write a response within what is left of the handshake's time."""

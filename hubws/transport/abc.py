@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from .tcp_info import TcpInfo
+
 Payload: TypeAlias = bytes | bytearray | memoryview
 
 SocketAddress: TypeAlias = object
@@ -48,6 +50,9 @@ class Transport(Protocol):
     @property
     def local(self) -> SocketAddress:
         """This side's address, None once it is closed or when there is none."""
+
+    def tcp_info(self) -> TcpInfo | None:
+        """What the kernel says of the connection, None where it has none or does not say."""
 
     def start(self) -> None:
         """Begin to read."""

@@ -11,6 +11,7 @@ import trio
 from .abc import Receiver, SocketAddress, Source
 from .poller import Poller
 from .syscalls import receive_into, send
+from .tcp_info import TcpInfo, read_tcp_info
 
 
 class SocketTransport:
@@ -54,6 +55,10 @@ class SocketTransport:
     def local(self) -> SocketAddress:
         """This side's address, None once it is closed."""
         return None if self.fd < 0 else self._socket.getsockname()
+
+    def tcp_info(self) -> TcpInfo | None:
+        """What the kernel says of the connection, None for a Unix socket and once it is closed."""
+        return None if self.fd < 0 else read_tcp_info(self._socket)
 
     def start(self) -> None:
         self.resume()

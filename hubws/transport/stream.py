@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from .abc import Receiver, SocketAddress, Source
+from .tcp_info import TcpInfo, read_tcp_info
 
 CHUNK = 64 * 1024
 """How much is read or written at once, in bytes."""
@@ -52,6 +53,15 @@ class StreamTransport:
         self.receiver: Receiver | None = None
         self.remote = remote
         self.local = local
+
+    def tcp_info(self) -> TcpInfo | None:
+        """What the kernel says of the connection below, None where there is none, or no more."""
+        stream = self._stream
+        if isinstance(stream, trio.SSLStream):
+            stream = stream.transport_stream
+        if self._closed or not isinstance(stream, trio.SocketStream):
+            return None
+        return read_tcp_info(stream.socket)
 
     def start(self) -> None:
         """Begin to read; does nothing when it has begun."""
@@ -103,8 +113,17 @@ class StreamTransport:
             raise OSError("the stream is broken") from error
 
     def end_output(self) -> bool:
-        """Do nothing: TLS can't say so without closing."""
-        return False
+        """Say that nothing more will come, if the stream can; TLS can't without closing."""
+        if self._closed or not isinstance(self._stream, trio.abc.HalfCloseableStream):
+            return False
+        trio.lowlevel.spawn_system_task(self._end_output, name="hubws end of output")
+        return True
+
+    async def _end_output(self) -> None:
+        try:
+            await self._stream.send_eof()  # type: ignore[attr-defined] # it was looked at
+        except Exception:  # noqa: BLE001 - reading will tell
+            pass
 
     def close(self) -> None:
         """Have the stream closed: in its own way, if that is quick."""

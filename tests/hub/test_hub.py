@@ -486,7 +486,7 @@ class TestPolicies:
                 ("a.x", Policy.DISCONNECT),
                 ("x", None),
             ]:
-                assert hub._settings_of(topic).policy is expected
+                assert hub._settings[topic].policy is expected
 
     async def test_bad_settings(self, hub: Hub, make_pair: Pairs) -> None:
         _, server = make_pair()
@@ -494,7 +494,7 @@ class TestPolicies:
             hub.configure("a", policy="sometimes")
         with pytest.raises(ValueError, match="never waits"):
             hub.register(server, policy="block")
-        with pytest.raises(TypeError, match="key is a function of the message, not 'x'"):
+        with pytest.raises(TypeError, match="key is a function, not 'x'"):
             hub.configure("a", key="x")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="a topic is a str, not 5"):
             hub.configure(5)  # type: ignore[arg-type]

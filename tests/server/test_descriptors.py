@@ -14,14 +14,14 @@ resource = pytest.importorskip("resource")
 
 SERVER = """
 import logging, resource, sys, trio, hubws
-from hubws.server import server as module
+from hubws.server import acceptor as module, server
 
 logging.basicConfig(stream=sys.stdout, format="LOG %(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
 module.RETRY = 0.001
 failures = 0
 
-class Counting(module.Server):
+class Counting(module.Acceptor):
     async def _complain(self, error):
         global failures
         failures += 1
@@ -29,7 +29,7 @@ class Counting(module.Server):
             print("EXHAUSTED", trio.current_time() - began, flush=True)
         await super()._complain(error)
 
-module.Server = Counting
+server.Acceptor = Counting
 
 async def echo(connection):
     async for message in connection:

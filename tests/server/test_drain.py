@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import trio
 import trio.testing
@@ -109,7 +111,8 @@ class TestDrain:
         assert await server.drain(0)
         assert server.clean
 
-    async def test_spread_over_a_time(self, start, raw) -> None:
+    async def test_spread_over_a_time(self, start, raw, autojump_clock) -> None:
+        autojump_clock.autojump_threshold = 0.01  # time for the sockets
         server = await start()
         clients = [await raw(server, upgraded=True) for _ in range(3)]
         order = []
@@ -123,7 +126,7 @@ class TestDrain:
         async with trio.open_nursery() as nursery:
             for client in clients:
                 nursery.start_soon(leave, client)
-            assert await server.drain(5, spread=0.15)
+            assert await server.drain(5, spread=3)
         assert order == [0, 3, 1, 2, 2, 1]  # who left, and how many were there
 
     async def test_new_connections_are_refused_meanwhile(self, start, raw) -> None:
@@ -241,3 +244,77 @@ class TestCancel:
         await client.send(Frame.close(1001))
         await ended.wait()
         assert closed[0].clean
+
+
+class TestRetryAfter:
+    async def test_every_client_is_told_when_to_come_back(self, start, raw) -> None:
+        server = await start()
+        clients = [await raw(server, upgraded=True) for _ in range(8)]
+        hints = []
+
+        async def leave(client) -> None:
+            close = await client.frame()
+            assert close.close_code == 1001
+            hints.extend(re.findall(r"^going away; retry-after=(\d+\.\d)$", close.close_reason))
+            await client.send(Frame.close(1001))
+
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(leave, client)
+            assert await server.drain(5, spread=0.4, retry_after=2.5)
+        assert all(2.5 <= float(hint) <= 2.9 for hint in hints)
+        assert len(hints) == 8
+
+    async def test_without_it_nothing_is_said(self, start, raw) -> None:
+        server = await start()
+        client = await raw(server, upgraded=True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.drain, 5)
+            assert (await client.frame()).payload == b"\x03\xe9"
+            await client.send(Frame.close(1001))
+
+    async def test_also_when_serve_is_cancelled(self, in_scope, raw) -> None:
+        server, scope, ended = await in_scope(grace=5, spread=0.01, retry_after=1)
+        client = await raw(server, upgraded=True)
+        scope.cancel()
+        assert (await client.frame()).close_reason == "going away; retry-after=1.0"
+        await client.send(Frame.close(1001))
+        await ended.wait()
+        assert server.clean
+
+    async def test_hints_differ(self, start, raw, autojump_clock) -> None:
+        autojump_clock.autojump_threshold = 0.01  # time for the sockets
+        server = await start(hubws.Callbacks())
+        clients = [await raw(server, upgraded=True) for _ in range(20)]
+        hints, began = [], trio.current_time()
+
+        async def leave(client) -> None:
+            hints.append(((await client.frame()).close_reason, trio.current_time() - began))
+            await client.send(Frame.close(1001))
+
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(leave, client)
+            assert await server.drain(15, spread=10, retry_after=0)
+        assert len({hint for hint, _ in hints}) > 10
+        assert [round(when, 3) for _, when in hints] == [number / 2 for number in range(20)]
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ({"grace": -1}, "grace must not be below 0"),
+            ({"grace": 1, "spread": -1}, "spread must be from 0 to grace"),
+            ({"grace": 1, "spread": 2}, "spread must be from 0 to grace"),
+            ({"grace": float("inf"), "spread": float("inf")}, "spread"),
+            ({"grace": 1, "retry_after": -1}, "retry_after"),
+            ({"grace": 1, "retry_after": float("nan")}, "retry_after"),
+        ],
+    )
+    async def test_times_that_make_no_sense_change_nothing(
+        self, start, raw, arguments, words
+    ) -> None:
+        server = await start()
+        with pytest.raises(ValueError, match=words):
+            await server.drain(**arguments)
+        await raw(server, upgraded=True)

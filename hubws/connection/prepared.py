@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import TypeVar
 
-from ..connection.queue import Droppable, Policy
 from ..protocol.codec import encode_frame
 from ..protocol.deflate import Deflater
 from ..protocol.endpoint import payload_of
 from ..protocol.frames import FIN, RSV1, Payload
+from .queue import Droppable, Policy
 
 MAX_FRAMES = 64
 """The most forms, policies and keys for which a message keeps its frame."""
+
+
+AnyFrame = TypeVar("AnyFrame", bound=Droppable)
+
+
+class Shared(Droppable):
+    """The plain frame of a message for many; an outbox that takes it otherwise finds it in `source`."""
+
+    source: Prepared
 
 
 class Prepared:
@@ -38,20 +48,34 @@ class Prepared:
     def __repr__(self) -> str:
         return f"<Prepared {self.message!r:.60}>"
 
-    def frame(self, policy: Policy, key: Hashable, deflater: Deflater | None = None) -> Droppable:
-        """The frame to queue, for a server's connection, compressed where that makes it smaller."""
-        form = None if deflater is None else deflater.form
-        name = (form, policy, key)
+    def frame(self, policy: Policy, key: Hashable) -> Shared:
+        """The frame to offer to all connections, whatever form each of them takes."""
+        name = (policy, key)
         frame = self._frames.get(name)
         if frame is None:
-            compressed = None if deflater is None else self._compress(deflater)
-            if compressed is not None:
-                encoded = encode_frame(FIN | RSV1 | self._opcode, compressed, None)
+            encoded = encode_frame(FIN | self._opcode, self._payload, None)
+            frame = self._keep(name, Shared.make(encoded, policy, key, self))
+        assert isinstance(frame, Shared)
+        return frame
+
+    def compressed(self, shared: Shared, deflater: Deflater) -> Droppable:
+        """The frame that takes the place of a shared one; the same where that would be larger."""
+        name = (shared.policy, shared.key, deflater.form)
+        frame = self._frames.get(name)
+        if frame is None:
+            payload = self._compress(deflater)
+            if payload is None:
+                frame = shared
             else:
-                encoded = encode_frame(FIN | self._opcode, self._payload, None)
-            if len(self._frames) >= MAX_FRAMES:
-                self._frames.clear()
-            frame = self._frames[name] = Droppable.make(encoded, policy, key, self)
+                encoded = encode_frame(FIN | RSV1 | self._opcode, payload, None)
+                frame = Droppable.make(encoded, shared.policy, shared.key, self)
+            self._keep(name, frame)
+        return frame
+
+    def _keep(self, name: object, frame: AnyFrame) -> AnyFrame:
+        if len(self._frames) >= MAX_FRAMES:
+            self._frames.clear()
+        self._frames[name] = frame
         return frame
 
     def _compress(self, deflater: Deflater) -> bytes | None:

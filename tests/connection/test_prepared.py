@@ -9,7 +9,7 @@ import trio
 
 import hubws
 from hubws import Connection, Deflate, DeflateParameters, LocalProtocolError, Policy, Prepared
-from hubws.hub import prepared
+from hubws.connection import prepared
 from hubws.protocol.deflate import Deflater
 from tests.connection.pairs import Pairs
 
@@ -32,18 +32,19 @@ class TestFrames:
         plain = message.frame(Policy.LATEST, "key")
         assert message.frame(Policy.LATEST, "key") is plain
         assert (plain.policy, plain.key, plain.source) == (Policy.LATEST, "key", message)
-        compressed = message.frame(Policy.LATEST, "key", make_deflater())
-        assert message.frame(Policy.LATEST, "key", make_deflater()) is compressed
+        compressed = message.compressed(plain, make_deflater())
+        assert message.compressed(plain, make_deflater()) is compressed
+        assert (compressed.policy, compressed.key) == (Policy.LATEST, "key")
         assert compressed[0] == 0xC1
         assert len(compressed) < 40
-        other = message.frame(Policy.LATEST, "key", make_deflater(9))
-        assert other is not compressed
+        assert message.compressed(plain, make_deflater(9)) is not compressed
         assert message.frame(Policy.DISCONNECT, "key") == plain
 
     def test_what_would_grow_is_left_as_it_is(self) -> None:
-        noise = random.Random(1).randbytes(100)
-        assert Prepared(noise).frame(Policy.LATEST, None, make_deflater())[0] == 0x82
-        assert Prepared("short").frame(Policy.LATEST, None, make_deflater())[0] == 0x81
+        for content in (random.Random(1).randbytes(100), "short"):
+            message = Prepared(content)
+            plain = message.frame(Policy.LATEST, None)
+            assert message.compressed(plain, make_deflater()) is plain
 
     def test_memory_is_bounded(self) -> None:
         message = Prepared("x")
@@ -74,14 +75,15 @@ async def test_members_that_take_it_differently() -> None:
             client, server = pairs(compression=Deflate(), agreed=agreed)
             hub.register(server)
             clients.append(client)
-        masked, client = pairs(compression=Deflate(), agreed=TAKEOVER)
-        hub.register(masked)
-        clients.append(client)
+        for agreed in (None, TAKEOVER):
+            masked, client = pairs(compression=Deflate(), agreed=agreed)
+            hub.register(masked)
+            clients.append(client)
         message = Prepared("to all, " * 50)
         for number in range(10):
             for server in hub.connections:
                 await server.send(f"{number} to one, " * 50)
-            assert hub.broadcast(message).sent == 6
+            assert hub.broadcast(message).sent == 7
             for client in clients:
                 with trio.fail_after(10):
                     assert await client.receive() == f"{number} to one, " * 50
