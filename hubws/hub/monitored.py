@@ -102,7 +102,7 @@ class MonitorTotal:
     skipped: int
     rtt: Histogram
     kernel_rtt: Histogram
-    """The kernel's estimates, one taken with each pong."""
+    """The kernel's estimates, taken with at least every eighth pong of a connection."""
     queue_delay: Histogram
 
     def to_dict(self) -> dict[str, Any]:

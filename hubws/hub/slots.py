@@ -19,8 +19,8 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 SLICE = 0.05
 """Slots this close, in seconds, are served together: what they send is one flush.
 
-With 10,000 slots in 10 s that is 50 pings at once, at 46 microseconds of CPU each on a busy machine;
-slices of 0.02 s took 62.
+With 10,000 slots in 10 s that is 50 pings at once; on a busy machine a ping and its pong took 49
+microseconds of CPU then, and 61 with slices of 0.02 s.
 """
 
 EARLY = 1e-6

@@ -154,6 +154,7 @@ class Incoming:
             request = self._reader.receive_data(data)
             if request is None:
                 return
+            self._server.heard(self)
             if is_upgrade(self._reader.headers):
                 self._upgrade(request)
             else:

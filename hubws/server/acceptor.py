@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import socket
 import ssl
@@ -32,6 +33,9 @@ GONE_ALREADY = {
 
 RETRY = 0.1
 """Pause before accepting again when descriptors have run out, in seconds."""
+
+PATIENCE = 1.0
+"""How long a client may be silent when others wait for its place, in seconds."""
 
 
 class Host(Protocol):
@@ -71,6 +75,7 @@ class Acceptor:
         self._max_handshakes = max_handshakes
         self._scope = trio.CancelScope()
         self._room: trio.Event | None = None  # set when there is, for who waits for it
+        self._silent: dict[Callable[[], None], float] = {}  # what cuts a client off, since when
         self._last_complaint = -1.0
         self.handshakes = 0
 
@@ -103,11 +108,27 @@ class Acceptor:
     def _is_full(self) -> bool:
         return self._max_handshakes is not None and self.handshakes >= self._max_handshakes
 
+    def watch(self, cut: Callable[[], None]) -> None:
+        """Say how to cut a client off who has not said what it wants yet."""
+        self._silent[cut] = trio.current_time()
+
+    def unwatch(self, cut: Callable[[], None]) -> None:
+        """The client has said it, or has gone."""
+        self._silent.pop(cut, None)
+
     async def _wait_for_room(self) -> None:
+        """Wait until a handshake is over, or cut off whoever has been silent for longest."""
         while self._is_full():
             if self._room is None:
                 self._room = trio.Event()
-            await self._room.wait()
+            cut, since = next(iter(self._silent.items()), (None, math.inf))
+            with trio.CancelScope(deadline=since + PATIENCE):
+                await self._room.wait()
+            if cut in self._silent and self._is_full() and trio.current_time() >= since + PATIENCE:
+                logger.debug("a client that said nothing makes room for others")
+                del self._silent[cut]
+                cut()
+                await trio.lowlevel.checkpoint()
 
     async def _accept_sockets(self, listening: trio.socket.SocketType) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()  # stopped already, the listener is closed
@@ -176,13 +197,16 @@ class Acceptor:
         remote, local = addresses_of(stream)
         if isinstance(stream, trio.SSLStream):
             done = False
+            scope = trio.CancelScope(deadline=deadline)
+            self.watch(scope.cancel)
             try:
-                with trio.CancelScope(deadline=deadline):
+                with scope:
                     await stream.do_handshake()
                     done = True
             except (trio.BrokenResourceError, ssl.SSLError, OSError) as error:
                 logger.info("no TLS with %s: %s", remote, error.__cause__ or error)
             finally:
+                self.unwatch(scope.cancel)
                 if not done:
                     self._host.give_up()
                     await trio.aclose_forcefully(stream)

@@ -73,7 +73,8 @@ async def serve(
             have no address.
         max_connections_per_user: of one user, who must be hashable then; as above.
         max_handshakes: while so many are under way, TLS included, no more are accepted; clients
-            wait in the listener's queue. None for any number.
+            wait in the listener's queue. Then who has not sent its request within a second makes
+            room. None for any number.
         subprotocols: the ones the server speaks, the preferred first.
         origins: which web pages may connect: "same" (as the Host header, and whoever sends no
             Origin), "any", or the allowed ones, such as "https://example.org"; None in it allows

@@ -119,17 +119,24 @@ class Server:
             transport.close()
             self.give_up()
         else:
-            self._incoming[Incoming(self, transport, self._poller, deadline)] = None
+            incoming = Incoming(self, transport, self._poller, deadline)
+            self._incoming[incoming] = None
+            self._acceptor.watch(incoming.close)
 
     def give_up(self) -> None:
         """Forget a client with whom no opening handshake began."""
         self._acceptor.release()
         self._tell_if_idle()
 
+    def heard(self, incoming: Incoming) -> None:
+        """Take note that a client's request is here."""
+        self._acceptor.unwatch(incoming.close)
+
     def release(self, incoming: Incoming) -> None:
         """Forget a client whose opening handshake has ended."""
         if incoming in self._incoming:
             del self._incoming[incoming]
+            self._acceptor.unwatch(incoming.close)
             self.give_up()
 
     def adopt(self, incoming: Incoming, connection: Connection) -> None:

@@ -543,7 +543,8 @@ class TestByHand:
             if not isinstance(message, bytes):
                 return None
             name, request_id, body = eval(message)
-            return {"Call": Call, "Answer": Answer, "Failure": Failure}[name](request_id, body)
+            kinds: dict[str, Any] = {"Call": Call, "Answer": Answer, "Failure": Failure}
+            return kinds[name](request_id, body)
 
         client, server = make_pair()
         async with (

@@ -319,6 +319,10 @@ class TestFrame:
         with pytest.raises(LocalProtocolError, match=r"a text frame .* U\+D800 at index 0"):
             Frame.text("\ud800")
 
+    def test_fields_are_named(self) -> None:
+        with pytest.raises(TypeError, match="positional"):
+            Frame(1)  # type: ignore[call-arg]
+
     def test_is_control(self) -> None:
         assert [Frame(opcode=n).is_control for n in range(16)] == [False] * 8 + [True] * 8
 
@@ -367,6 +371,18 @@ class TestCloseFrame:
             bare = Frame(opcode=8, payload=payload)
             bare.close_reason = "why"
             assert bare == Frame.close(1000, "why")
+
+    def test_a_code_alone(self) -> None:
+        frame = Frame(opcode=8, payload=b"\x0f\xa0")
+        assert frame.close_code == 4000
+        frame.close_reason = "why"
+        assert frame.payload == b"\x0f\xa0why"
+
+    @pytest.mark.parametrize("code", [0, 0xFFFF])
+    def test_setting_the_least_and_the_greatest_code(self, code: int) -> None:
+        frame = Frame.close()
+        frame.close_code = code
+        assert frame.close_code == code
 
     def test_setting_a_reason_with_a_surrogate(self) -> None:
         frame = Frame.close()

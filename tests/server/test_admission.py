@@ -167,6 +167,37 @@ class TestHandshakes:
             await raw(server)
         await raw(server, upgraded=True)
 
+    @pytest.mark.parametrize("tls", [False, True])
+    async def test_a_silent_crowd_makes_room(
+        self, start, raw, autojump_clock, tls, server_tls, client_tls
+    ) -> None:
+        autojump_clock.autojump_threshold = 0.02  # time for the sockets
+        server = await start(
+            max_handshakes=3, handshake_timeout=20, ssl_context=server_tls if tls else None
+        )
+        for _ in range(9):
+            silent = await raw(server)
+            await silent.send(b"G")
+        began = trio.current_time()
+        await raw(server, client_tls if tls else None, upgraded=True)
+        assert trio.current_time() - began == pytest.approx(3, abs=1)
+        assert len(server.connections) == 1
+
+    async def test_who_is_being_authenticated_is_not_cut(
+        self, start, raw, hello, autojump_clock
+    ) -> None:
+        autojump_clock.autojump_threshold = 0.02
+
+        async def hook(request: Request) -> None:
+            await trio.sleep(5)
+
+        server = await start(max_handshakes=2, authenticate=hook)
+        clients = [await raw(server) for _ in range(4)]
+        for client in clients:
+            await client.send(hello())
+        assert [(await client.head())[0] for client in clients] == [101] * 4
+        assert trio.current_time() == pytest.approx(10, abs=1)
+
     async def test_stream_listeners(self, start) -> None:
         class Memory(trio.abc.Listener[trio.abc.Stream]):
             def __init__(self) -> None:
