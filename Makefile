@@ -16,12 +16,12 @@ export HUBWS_NATIVE ?= $(if $(CHECKED),require,auto)
 
 PYTEST := $(BIN)/python -m pytest $(if $(CHECKED),-p tests.no_skips)
 SOCKET_TESTS := tests/connection tests/server tests/hub tests/client
-ROOMS := hubws tests examples benchmarks setup.py
+ROOMS := hubws tests examples benchmarks compliance fuzzing setup.py
 
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help chat rtt test bench fmt lint types coverage clean build chromium pytest pytest-pure
+.PHONY: help chat rtt test bench fmt lint types coverage compliance clean build chromium pytest pytest-pure
 .PHONY: $(VERSIONS:%=pytest-%)
 
 help:  ## Print this
@@ -33,7 +33,7 @@ chat: $(VENV)/.installed  ## Start the chat server and print its URL; ARGS="--po
 rtt: $(VENV)/.installed  ## Start the server that measures round-trip times, likewise
 	@exec $(BIN)/python examples/rtt/server.py $(ARGS)
 
-test: chromium lint types pytest pytest-pure $(VERSIONS:%=pytest-%)  ## All checks and tests, on all Pythons
+test: chromium lint types pytest pytest-pure $(VERSIONS:%=pytest-%) compliance  ## All checks and tests, on all Pythons
 
 fmt: $(VENV)/.installed-test  ## Format the code and repair what ruff can repair
 	$(BIN)/ruff format --quiet $(ROOMS)
@@ -49,6 +49,13 @@ types: $(VENV)/.installed-test  ## Check the types, strictly
 coverage: $(VENV)/.installed-test  ## Run all tests and list the lines and branches that none reaches
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
+
+compliance: $(VENV)/.installed-test  ## Run the Autobahn test suite in both roles, where Python 2.7 is
+	@if [ -n "$(CHECKED)$$PY27" ] || scripts/find-python 2.7 > /dev/null; then \
+	  $(BIN)/python -m compliance server client --messages 20; \
+	else \
+	  echo "== Python 2.7 was not found: the Autobahn test suite is left out"; \
+	fi
 
 bench: $(VENV)/.installed-bench  ## Measure hubws beside other servers (20 minutes; ARGS=--quick: 2)
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -42,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 WORDS = (
     "the quick brown fox jumps over a lazy dog while seven wizards box with jugs of quartz"
-).split()  # noqa: SIM905
+).split()
 
 
 def messages(size: int) -> list[bytes]:

@@ -7,6 +7,7 @@ whoever is in `prices.*` gets what is sent to `prices.EUR` and to `prices.EUR.sp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from sys import intern
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ WILDCARD = ".*"
 
 def check_topic(topic: object, *, may_be_pattern: bool = True) -> None:
     """TypeError for a topic that is not a str, ValueError for an empty one, or for a pattern."""
-    if not isinstance(topic, str):
+    if type(topic) is not str:
         raise TypeError(f"a topic is a str, not {topic!r}")
     if not topic:
         raise ValueError("a topic's name can't be empty")
@@ -49,6 +50,7 @@ class Topics:
     def join(self, connection: Connection, topic: str) -> bool:
         """Be in a topic; False when it changes nothing."""
         members = self._members.get(topic)
+        topic = intern(topic)  # if each had its own, the name would be half of what this takes
         if members is None:
             members = self._members[topic] = {}
             self._patterns += topic.endswith(WILDCARD)

@@ -24,7 +24,7 @@ pytestmark = [
     ),
 ]
 
-MESSAGES = [
+MESSAGES: list[str | bytes] = [
     *(json.dumps({"number": number, "words": "to be or not to be " * 5}) for number in range(50)),
     *("", "short", b"", b"short", bytes(100_000), "é" * 40_000),
     *(bytes(range(256)) * number for number in range(20)),

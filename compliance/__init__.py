@@ -1,0 +1,1 @@
+"""The Autobahn test suite, run against hubws: `python -m compliance server`, `... client`."""
