@@ -100,6 +100,7 @@ class Connection:
         "_error",
         "_hang_up",
         "_inbox",
+        "_is_deserted",
         "_keepalive",
         "_last_pong",
         "_limiter",
@@ -181,6 +182,7 @@ class Connection:
         self._attributes: dict[str, Any] | None = None
         self._dispatching: list[Any] | None = None  # messages on their way to on_message
         self._paused = False
+        self._is_deserted = False  # closing, and nobody receives
         self._hang_up = False  # the stream ends once the outbox is empty
         self._ended = False
         self._error: Exception | None = None
@@ -361,12 +363,19 @@ class Connection:
         if self._inbox is None:
             self._inbox = self._new_inbox()
         self._poller.has_woken = True
-        is_closing = self._endpoint.close_sent is not None
-        if is_closing and self._inbox.is_full:
-            return  # there may be nobody to take them, and the peer's close frame is behind them
-        if self._inbox.put(messages, size) and not is_closing:
+        if self._is_deserted and self._inbox.is_full:
+            return
+        if self._inbox.put(messages, size):
             self._paused = True
             self._transport.pause()
+            if self._endpoint.close_sent is not None:
+                self._poller.timers.call_later(LINGER, self._look_for_close)
+
+    def _look_for_close(self) -> None:
+        """Nobody took anything since this side closed: drop what comes before the peer's close."""
+        if self._paused and not self._ended:
+            self._is_deserted = True
+            self._read_on()
 
     def _handle(self, events: list[Event], size: int) -> None:
         """Go through events among which are others than messages."""
@@ -453,8 +462,8 @@ class Connection:
     def _on_pong(self, payload: bytes) -> None:
         rtt = None
         if self._pings is not None:
-            if self._pings.has_unsent and not self.outbox.has_urgent:
-                self._pings.assume_sent()
+            if self._pings.has_unsent:
+                self._pings.assume_sent(self.outbox.urgent)
             rtt = self._pings.answer(payload)
         if self._keepalive is not None:
             self._keepalive.on_pong(payload)
@@ -663,7 +672,7 @@ class Connection:
         if self._ended or self._endpoint.close_sent is not None:
             raise ConnectionClosed(self._closed())
         try:
-            ping = self._pings.start(bytes(content))
+            ping = self._pings.start(bytes(content), frame)
         except ValueError as error:
             raise LocalProtocolError(str(error)) from None
         self.outbox.tell_flushed = True
@@ -694,10 +703,12 @@ class Connection:
 
     def on_flushed(self) -> None:
         """Take note that some of what waited has gone (see `outbox.Owner`)."""
-        if self._pings is not None and not self.outbox.has_urgent:
-            self._pings.stamp()
+        unsent = False
+        if self._pings is not None:
+            self._pings.stamp(self.outbox.urgent)
+            unsent = self._pings.has_unsent
         if not self._hang_up:
-            self.outbox.tell_flushed = False
+            self.outbox.tell_flushed = unsent
         elif self.outbox.is_empty:
             if self._endpoint.close_received is not None:
                 self._end(None)

@@ -113,6 +113,7 @@ class SendQueue:
     __slots__ = (
         "_begun",
         "_begun_is_data",
+        "_in_flight",
         "_last",
         "_limit_bytes",
         "_urgent",
@@ -129,6 +130,7 @@ class SendQueue:
         self._limit_bytes = limit_bytes
         self._begun: list[bytes] = []
         self._begun_is_data = False
+        self._in_flight = 0  # data frames the last byte of which was taken, and has not gone
         self._last: bytes | None = None
         self._urgent: list[bytes] = []
         self._waiting: dict[trio.lowlevel.Task, bytes] | None = None
@@ -158,6 +160,11 @@ class SendQueue:
     def has_urgent(self) -> bool:
         """Whether control frames are waiting."""
         return bool(self._urgent)
+
+    @property
+    def urgent(self) -> list[bytes]:
+        """Control frames that wait. Not to be changed."""
+        return self._urgent
 
     @property
     def urgent_frames(self) -> int:
@@ -264,6 +271,13 @@ class SendQueue:
         self.frames.append(last)
         self.room = -1
 
+    def _count_data(self) -> int:
+        """Data frames of which something is still here."""
+        count = len(self.frames)
+        if self.frames and self.frames[-1] is self._last:
+            count -= 1
+        return count + (1 if self._begun and self._begun_is_data else 0)
+
     def discard(self) -> int:
         """Throw away what has not begun, take no more data; returns how many data frames it was."""
         count = len(self.frames)
@@ -276,8 +290,10 @@ class SendQueue:
 
     def discard_all(self) -> int:
         """Throw away what has begun too; returns how many data frames did not go entirely."""
-        count = self.discard() + (1 if self._begun and self._begun_is_data else 0)
+        count = self._count_data() + self._in_flight
+        self.discard()
         self._begun.clear()
+        self._in_flight = 0
         return count
 
     async def wait_put(self, frame: bytes) -> None:
@@ -323,14 +339,20 @@ class SendQueue:
         return not self._waiting
 
     def take(self, size: int) -> bytes:
-        """Take up to that many bytes off the front: whoever has them must send them."""
+        """Take up to that many bytes off the front: whoever has them sends them, and says `gone`."""
+        before = self._count_data()
         chunk = bytearray()
         for part in self.parts():
             chunk += part[: size - len(chunk)]
             if len(chunk) == size:
                 break
         self._sent(len(chunk))
+        self._in_flight = before - self._count_data()
         return bytes(chunk)
+
+    def gone(self) -> None:
+        """Note that what was taken has gone."""
+        self._in_flight = 0
 
     def _sent(self, n: int) -> None:
         """Take n bytes off the front: they have gone."""

@@ -146,8 +146,7 @@ class Requests:
         try:
             await self.connection.send(message)
             self._sent += 1
-            if not waiter.settled.is_set():
-                await waiter.settled.wait()
+            await waiter.settled.wait()
         finally:
             self.forget(request_id)
         if isinstance(waiter.outcome, Answer):

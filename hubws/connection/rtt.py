@@ -62,6 +62,7 @@ class PingInFlight:
     """A ping that waits for its pong."""
 
     payload: bytes
+    frame: bytes
     queued_at: float
     sent_at: float | None = None
     """When its bytes reached the socket."""
@@ -92,7 +93,7 @@ class PingTracker:
         """8 bytes of wall-clock time in ns, big endian, and 8 random bytes."""
         return time.time_ns().to_bytes(8, "big") + os.urandom(8)
 
-    def start(self, payload: bytes) -> PingInFlight:
+    def start(self, payload: bytes, frame: bytes) -> PingInFlight:
         """Note a ping that is being queued. ValueError when one with that payload is in flight."""
         if payload in self._in_flight:
             raise ValueError(f"a ping with the payload {payload!r} is in flight already")
@@ -101,7 +102,7 @@ class PingTracker:
             if oldest is None:
                 raise trio.WouldBlock(f"{MAX_IN_FLIGHT} pings are in flight and awaited")
             self.give_up(oldest)
-        ping = PingInFlight(payload, trio.current_time())
+        ping = PingInFlight(payload, frame, trio.current_time())
         self._in_flight[payload] = ping
         self._unsent.append(ping)
         return ping
@@ -111,22 +112,25 @@ class PingTracker:
         """Whether a ping has not reached the socket yet."""
         return bool(self._unsent)
 
-    def stamp(self) -> None:
-        """All queued pings have reached the socket just now."""
+    def stamp(self, waiting: list[bytes]) -> None:
+        """The queued pings, but for those frames that still wait, have reached the socket just now."""
         now = trio.current_time()
-        for ping in self._unsent:
+        for ping in self._take_sent(waiting):
             ping.sent_at = now
             self._queue_delay = now - ping.queued_at
-        self._unsent.clear()
 
-    def assume_sent(self) -> None:
-        """All queued pings have gone, it is not known when: a stream's pong may overtake its writer.
+    def assume_sent(self, waiting: list[bytes]) -> None:
+        """They have gone, it is not known when: a stream's pong may overtake its writer.
 
         Their time then counts from when they were queued.
         """
-        for ping in self._unsent:
+        for ping in self._take_sent(waiting):
             ping.sent_at = ping.queued_at
-        self._unsent.clear()
+
+    def _take_sent(self, waiting: list[bytes]) -> list[PingInFlight]:
+        sent = [ping for ping in self._unsent if ping.frame not in waiting]
+        self._unsent = [ping for ping in self._unsent if ping.frame in waiting]
+        return sent
 
     def give_up(self, ping: PingInFlight) -> None:
         """Count a ping as lost."""

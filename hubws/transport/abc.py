@@ -35,6 +35,9 @@ class Source(Protocol):
     def take(self, size: int) -> bytes:
         """Take up to that many bytes off the front."""
 
+    def gone(self) -> None:
+        """Note that what was taken has gone."""
+
 
 class Transport(Protocol):
     """A byte stream that is read by pushing and written by offering."""

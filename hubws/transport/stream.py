@@ -111,6 +111,7 @@ class StreamTransport:
             await self._stream.send_all(source.take(CHUNK))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise OSError("the stream is broken") from error
+        source.gone()
 
     def end_output(self) -> bool:
         """Say that nothing more will come, if the stream can; TLS can't without closing."""
