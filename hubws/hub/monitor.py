@@ -7,6 +7,7 @@ its way any more. A timer of the trio run serves the slots; there is no task.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import time
@@ -29,6 +30,9 @@ from .slots import Slots
 ASK_KERNEL_EVERY = 8
 """While nobody takes samples, the kernel is asked with every so many pongs of a connection: that is
 4 of the 6.5 microseconds that a pong costs here, for what changes slowly."""
+
+WATCHED_AT_ONCE = 1000
+"""How many newcomers get a slot in one turn, some five milliseconds; the others in the next."""
 
 DESCRIBED_AT_ONCE = 256
 """How many connections `snapshot` describes before other tasks get a turn."""
@@ -60,7 +64,8 @@ class Monitor:
         now = trio.current_time()
         if now >= self._look_at:
             self._follow_members()
-            self._look_at = now + self._look_every
+            has_all = len(self._watched) == len(self.hub)
+            self._look_at = now + (self._look_every if has_all else self._slots.slice)
         for one in self._slots.due(now):
             self._ping(one, now)
         next_time = max(self._slots.next_time(), now + self._slots.slice)
@@ -71,9 +76,9 @@ class Monitor:
         if members != watched.keys():
             for connection in [one for one in watched if one not in members]:
                 self._forget(connection)
-            for connection in members:
-                if connection not in watched:
-                    self._watch(connection)
+            newcomers = (one for one in members if one not in watched)
+            for connection in list(itertools.islice(newcomers, WATCHED_AT_ONCE)):
+                self._watch(connection)
 
     def _watch(self, connection: Connection) -> None:
         one = self._watched[connection] = Watched(connection)

@@ -79,6 +79,7 @@ def encode_frame(first_byte: int, payload: str | Payload, mask_key: bytes | None
     """Frame a payload behind any first byte (FIN, RSV1-3, opcode), with the shortest length."""
     if not 0 <= first_byte <= 255:
         raise ValueError(f"the first byte of a frame is 0 to 255, not {first_byte}")
+    _check_key(mask_key)
     if isinstance(payload, str):
         content = payload.encode()
     else:
@@ -108,8 +109,7 @@ def mask(data: Payload, start: int, end: int, key: bytes | None, phase: int, /) 
 
     Without a key it is a copy. Raises ValueError for a key that is not 4 bytes.
     """
-    if key is not None and not (type(key) is bytes and len(key) == 4):
-        raise ValueError(f"a masking key is 4 bytes or None, not {key!r}")
+    _check_key(key)
     view = memoryview(data).cast("B")
     if not 0 <= start <= end <= len(view):
         raise ValueError(f"start {start} and end {end} must lie in a buffer of {len(view)} bytes")
@@ -122,3 +122,8 @@ def mask(data: Payload, start: int, end: int, key: bytes | None, phase: int, /) 
     return (int.from_bytes(part, "little") ^ int.from_bytes(stream, "little")).to_bytes(
         len(part), "little"
     )
+
+
+def _check_key(key: bytes | None) -> None:
+    if key is not None and not (type(key) is bytes and len(key) == 4):
+        raise ValueError(f"a masking key is 4 bytes or None, not {key!r}")

@@ -229,7 +229,10 @@ class Address:
             raise LocalProtocolError(f"the path {target!r} must be percent-encoded")
         secure = parts.scheme == "wss"
         default = _DEFAULT_PORTS[parts.scheme]
-        return cls(secure, parts.hostname, default if port is None else port, target)
+        address = cls(secure, parts.hostname, default if port is None else port, target)
+        if not _HOST.fullmatch(address.host_header):
+            raise LocalProtocolError(f"the host {parts.hostname!r} is not a name or an IP address")
+        return address
 
     @property
     def host_header(self) -> str:

@@ -261,11 +261,14 @@ class RequestReader(_HeaderReader):
             if len(self._received) == MAX_HEAD:
                 raise UpgradeRefused(Response.refusal(431, f"the head has over {MAX_HEAD} bytes"))
             return None
+        version = self._parser.get_http_version()
+        if end <= 3 or version == "0.9":  # whose head is one line, and whatever follows anything
+            raise UpgradeRefused(Response.refusal(400, "not an HTTP/1 request"))
         self.rest = data[used:]
         return Request(
             self._parser.get_method().decode("latin-1"),
             self._target.decode("latin-1"),
-            self._parser.get_http_version(),
+            version,
             bytes(self._received[:end]),
         )
 
@@ -309,6 +312,18 @@ class ResponseReader(_HeaderReader):
 
         Raises HandshakeError for what is not HTTP or has too large a head.
         """
+        room = MAX_HEAD - self._size
+        if self._head_complete or len(data) <= room:
+            return self._receive(data)
+        response = self._receive(data[:room])
+        if not self._head_complete:
+            raise HandshakeError(f"the head of the server's answer has over {MAX_HEAD} bytes")
+        if response is None:
+            return self._receive(data[room:])
+        self.rest += data[room:]
+        return response
+
+    def _receive(self, data: bytes) -> Response | None:
         used = len(data)
         try:
             self._parser.feed_data(data)
@@ -320,8 +335,6 @@ class ResponseReader(_HeaderReader):
             self._complete = True  # there is no reading on in a broken body
         self._size += used
         if not self._head_complete:
-            if self._size > MAX_HEAD:
-                raise HandshakeError(f"the head of the server's answer has over {MAX_HEAD} bytes")
             return None
         if len(self.lines) > MAX_HEADERS:
             raise HandshakeError(f"the server's answer has over {MAX_HEADERS} header lines")

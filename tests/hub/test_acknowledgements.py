@@ -213,10 +213,10 @@ def test_of_any_behaviour(behaviours: list[Any]) -> None:
             members = Members(hub, pairs, nursery)
             expected = {members.add(behaviour): behaviour for behaviour in behaviours}
             result = await broadcast_with_acknowledgements(hub, 7, timeout=1)
-            groups = {one: "answer" for one in result.acknowledged}
-            groups |= {one: "refuse" for one in result.failed}
-            groups |= {one: "be silent" for one in result.missing}
-            groups |= {one: "leave" for one in result.left}
+            groups = dict.fromkeys(result.acknowledged, "answer")
+            groups |= dict.fromkeys(result.failed, "refuse")
+            groups |= dict.fromkeys(result.missing, "be silent")
+            groups |= dict.fromkeys(result.left, "leave")
             as_group = {0.5: "answer", 5.0: "be silent"}
             assert groups == {one: as_group.get(what, what) for one, what in expected.items()}
             sizes = [result.acknowledged, result.failed, result.missing, result.left]

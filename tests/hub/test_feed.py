@@ -52,8 +52,9 @@ async def test_several_tasks_share_the_items(autojump_clock: trio.testing.MockCl
     feed, taken = Feed[Item](10, "drop_oldest"), []
 
     async def take() -> None:
-        async for item in feed:
-            taken.append(item.number)
+        nonlocal taken
+        async for item in feed:  # one by one, so that the other task gets some
+            taken += [item.number]
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take)

@@ -70,7 +70,9 @@ def test_whoever_comes_and_goes(steps: list[tuple[str, float]]) -> None:
                 now += slots.slice
                 for number in slots.due(now):
                     assert number in held
-                    assert number not in has_been_served or now - since[number] > 10 - 2 * slots.slice
+                    assert (
+                        number not in has_been_served or now - since[number] > 10 - 2 * slots.slice
+                    )
                     has_been_served.add(number)
                     since[number] = now
                 for number in held:

@@ -1,0 +1,1 @@
+"""Fuzzing, differential runs and mutation testing of the protocol; the README says how."""
