@@ -33,11 +33,12 @@ from .errors import (
 )
 from .hub.delivery import Delivery, PolicyCounters
 from .hub.envelope import Envelope, unwrap, wrap
+from .hub.feed import Feed
 from .hub.history import History, HistoryStatistics, Position, PositionLost, Retention
 from .hub.hub import Hub, HubStatistics, open_hub
 from .hub.presence import PresenceEvent, PresenceSnapshot, Present
 from .hub.roster import Roster, presence_from_json
-from .hub.watch import Loss, Watch
+from .hub.watch import Loss
 from .protocol.deflate import Deflate, DeflateParameters
 from .protocol.frames import CloseCode, Frame, Opcode
 from .protocol.http import Headers, Request, Response
@@ -61,6 +62,7 @@ __all__ = [
     "DeflateParameters",
     "Delivery",
     "Envelope",
+    "Feed",
     "Frame",
     "HandshakeError",
     "HandshakeRefused",
@@ -97,7 +99,6 @@ __all__ = [
     "State",
     "TokenBucket",
     "UpgradeRefused",
-    "Watch",
     "basic_auth",
     "bearer_auth",
     "connect",

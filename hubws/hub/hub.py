@@ -19,6 +19,7 @@ from ..errors import ConnectionClosed, NotAllowed
 from ..protocol.frames import Payload
 from ..protocol.state import State
 from .delivery import Delivery, Dispatcher, PolicyCounters
+from .feed import Feed
 from .histories import Histories
 from .history import History, Position, Retention
 from .presence import Presence, PresenceEvent, PresenceSnapshot, check_present
@@ -31,7 +32,7 @@ from .settings import (
     check_policy,
 )
 from .topics import Topics, check_topic
-from .watch import Loss, Watch, Watchers
+from .watch import Loss, Watchers
 
 MayJoin = Callable[[Connection, str], bool]
 MayPublish = Callable[[Connection, str, str | bytes], bool]
@@ -487,17 +488,17 @@ class Hub:
         self._losses.remove(callback)
 
     def watch_losses(
-        self, limit: int = 1000
-    ) -> contextlib.AbstractAsyncContextManager[Watch[Loss]]:
+        self, limit: int = 1000, policy: Policy | str = Policy.DROP_NEWEST
+    ) -> contextlib.AbstractAsyncContextManager[Feed[Loss]]:
         """Iterate over losses while the block runs.
 
-        At most `limit` wait to be taken; those beyond are counted as `missed`.
+        At most `limit` wait to be taken; what gives way then is the policy's choice, see `Feed`.
 
             async with hub.watch_losses() as losses:
                 async for loss in losses:
                     print(loss.connection, "did not get", loss.message)
         """
-        return self._losses.watch(limit)
+        return self._losses.watch(limit, policy)
 
     # -- round-trip times ----------------------------------------------------------------------
 

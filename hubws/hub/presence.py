@@ -51,6 +51,11 @@ class PresenceEvent:
     """Users in the topic after it."""
 
     @property
+    def key(self) -> tuple[str, User]:
+        """For a `Feed` of policy `latest`: the newest event of each user in each topic."""
+        return self.topic, self.present.user
+
+    @property
     def tells_all(self) -> bool:
         """Whether nobody, or nobody but this user, is there after it: what came before matters not."""
         return self.count == (0 if self.kind == "left" else 1)

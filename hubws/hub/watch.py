@@ -1,4 +1,4 @@
-"""Following what happens in a hub: events in a bounded queue, for a task that iterates over them."""
+"""Following what happens in a hub: functions that are called, and feeds to iterate over."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 import attrs
-import trio
 
 from ..connection.connection import Connection
 from ..connection.queue import Policy
+from .feed import Feed, Keyed
 
 logger = logging.getLogger("hubws")
 
-Event = TypeVar("Event")
+Event = TypeVar("Event", bound=Keyed)
 
 
 @attrs.frozen
@@ -31,33 +31,10 @@ class Loss:
     disconnected: bool
     """Whether the member was closed with 1013 for it."""
 
-
-class Watch(Generic[Event]):
-    """Events of one kind; iterate over it. `missed` counts those that found the queue full."""
-
-    def __init__(self, limit: int) -> None:
-        self._send, self._receive = trio.open_memory_channel[Event](limit)
-        self.missed = 0
-
-    def put(self, event: Event) -> None:
-        """Queue an event, or count it as missed."""
-        try:
-            self._send.send_nowait(event)
-        except trio.WouldBlock:
-            self.missed += 1
-
-    def __aiter__(self) -> Watch[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-
-    def close(self) -> None:
-        """End the iteration once what is queued has been taken."""
-        self._send.close()
+    @property
+    def key(self) -> Connection:
+        """For a `Feed` of policy `latest`: the newest loss of each connection."""
+        return self.connection
 
 
 class Watchers(Generic[Event]):
@@ -65,7 +42,7 @@ class Watchers(Generic[Event]):
 
     def __init__(self) -> None:
         self._callbacks: tuple[Callable[[Event], object], ...] = ()
-        self._watches: list[Watch[Event]] = []
+        self._feeds: list[Feed[Event]] = []
 
     def __bool__(self) -> bool:
         return bool(self._callbacks)
@@ -88,18 +65,17 @@ class Watchers(Generic[Event]):
         self._callbacks = tuple(callbacks)
 
     @contextlib.asynccontextmanager
-    async def watch(self, limit: int) -> AsyncIterator[Watch[Event]]:
+    async def watch(self, limit: int, policy: Policy | str) -> AsyncIterator[Feed[Event]]:
         """Iterate over the events while the block runs; at most `limit` wait to be taken."""
-        watch = Watch[Event](limit)
-        self.add(watch.put)
-        self._watches.append(watch)
+        feed = Feed[Event](limit, policy)
+        self.add(feed.put)
         try:
-            yield watch
+            with feed.joined_to(self._feeds):
+                yield feed
         finally:
-            self.remove(watch.put)
-            self._watches.remove(watch)
+            self.remove(feed.put)
 
     def close(self) -> None:
         """End all iterations."""
-        for watch in self._watches:
-            watch.close()
+        for feed in self._feeds:
+            feed.close()

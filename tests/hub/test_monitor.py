@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import math
 import socket
@@ -158,7 +159,7 @@ class TestSchedule:
             while len(list(monitor)) < 95:
                 await trio.sleep(0.01)
                 counts.append(len(list(monitor)))
-            assert {b - a for a, b in zip(counts, counts[1:], strict=False)} <= {0, 5, 10}
+            assert {b - a for a, b in itertools.pairwise(counts)} <= {0, 5, 10}
             assert trio.current_time() < 1
             assert set(monitor) == set(hub)
 
