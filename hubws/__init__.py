@@ -13,9 +13,12 @@ The layers, each importing only from those above it:
 from .client.connect import connect
 from .connection.callbacks import Callbacks
 from .connection.connection import Connection
+from .connection.exchange import Answer, Call, Failure
 from .connection.prepared import Prepared
 from .connection.queue import Policy
 from .connection.rate_limit import RateLimit, TokenBucket
+from .connection.request_reader import OpenRequests, open_requests
+from .connection.requests import Requests, RequestStatistics, requests_of
 from .connection.rtt import RoundTripTimes
 from .connection.settings import Settings
 from .connection.statistics import ConnectionStatistics
@@ -29,13 +32,19 @@ from .errors import (
     NotAllowed,
     ProtocolError,
     RemoteProtocolError,
+    RequestFailed,
     UpgradeRefused,
 )
+from .hub.acknowledgements import Acknowledgements, broadcast_with_acknowledgements
+from .hub.alarms import AlarmKind, MonitorAlarm
 from .hub.delivery import Delivery, PolicyCounters
 from .hub.envelope import Envelope, unwrap, wrap
 from .hub.feed import Feed
+from .hub.histogram import Histogram
 from .hub.history import History, HistoryStatistics, Position, PositionLost, Retention
 from .hub.hub import Hub, HubStatistics, open_hub
+from .hub.monitor import Monitor, open_monitor
+from .hub.monitored import MonitoredConnection, MonitorSample, MonitorTotal
 from .hub.presence import PresenceEvent, PresenceSnapshot, Present
 from .hub.roster import Roster, presence_from_json
 from .hub.watch import Loss
@@ -47,10 +56,15 @@ from .server.authentication import basic_auth, bearer_auth
 from .server.listeners import inherited_listeners, take_over
 from .server.serve import serve
 from .server.server import Server, ServerStatistics
+from .transport.tcp_info import TcpInfo
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Acknowledgements",
+    "AlarmKind",
+    "Answer",
+    "Call",
     "Callbacks",
     "Close",
     "CloseCode",
@@ -62,12 +76,14 @@ __all__ = [
     "DeflateParameters",
     "Delivery",
     "Envelope",
+    "Failure",
     "Feed",
     "Frame",
     "HandshakeError",
     "HandshakeRefused",
     "HandshakeTimeout",
     "Headers",
+    "Histogram",
     "History",
     "HistoryStatistics",
     "Hub",
@@ -75,8 +91,14 @@ __all__ = [
     "HubwsError",
     "LocalProtocolError",
     "Loss",
+    "Monitor",
+    "MonitorAlarm",
+    "MonitorSample",
+    "MonitorTotal",
+    "MonitoredConnection",
     "NotAllowed",
     "Opcode",
+    "OpenRequests",
     "Policy",
     "PolicyCounters",
     "Position",
@@ -89,6 +111,9 @@ __all__ = [
     "RateLimit",
     "RemoteProtocolError",
     "Request",
+    "RequestFailed",
+    "RequestStatistics",
+    "Requests",
     "Response",
     "Retention",
     "Roster",
@@ -97,14 +122,19 @@ __all__ = [
     "ServerStatistics",
     "Settings",
     "State",
+    "TcpInfo",
     "TokenBucket",
     "UpgradeRefused",
     "basic_auth",
     "bearer_auth",
+    "broadcast_with_acknowledgements",
     "connect",
     "inherited_listeners",
     "open_hub",
+    "open_monitor",
+    "open_requests",
     "presence_from_json",
+    "requests_of",
     "serve",
     "take_over",
     "unwrap",

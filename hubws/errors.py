@@ -10,6 +10,7 @@ HubwsError
 │   ├── HandshakeRefused     the server answered, but not with 101; carries its answer
 │   └── HandshakeTimeout     it took longer than its time limit (also a TimeoutError)
 ├── PositionLost             what came after a position can't be told without a gap
+├── RequestFailed            a request was not fulfilled, in the words of who serves it
 ├── NotAllowed               a hub's rules forbid joining or publishing (also a PermissionError)
 └── ConnectionClosed         the connection has ended; carries how
 ```
@@ -79,6 +80,10 @@ class HandshakeRefused(HandshakeError):
 
 class HandshakeTimeout(HandshakeError, TimeoutError):
     """The opening handshake took longer than its time limit."""
+
+
+class RequestFailed(HubwsError):
+    """A request was not fulfilled: raised by who serves it, and with the same words by who asked."""
 
 
 class NotAllowed(HubwsError, PermissionError):

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 import attrs
 import trio
 
-from ..errors import ConnectionClosed, HubwsError
+from ..errors import ConnectionClosed, RequestFailed
 from .connection import Connection
 from .exchange import Answer, Call, Decode, Encode, Failure, RequestId, decode_json, encode_json
 
@@ -23,10 +23,6 @@ Serve: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 Settle: TypeAlias = Callable[[Connection, Answer | Failure | None], None]
 """Called once with what became of a request; None when the connection has ended."""
-
-
-class RequestFailed(HubwsError):
-    """A request was not fulfilled: raised by who serves it, and with the same words by who asked."""
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hubws
-from hubws import Callbacks, Connection, ConnectionClosed
+from hubws import Callbacks, Connection, ConnectionClosed, RequestFailed
 from hubws.connection.exchange import (
     Answer,
     Call,
@@ -25,7 +25,7 @@ from hubws.connection.exchange import (
     encode_json,
 )
 from hubws.connection.request_reader import open_requests
-from hubws.connection.requests import RequestFailed, Requests, RequestStatistics, requests_of
+from hubws.connection.requests import Requests, RequestStatistics, requests_of
 from tests.connection.pairs import Pairs
 
 JSON = st.recursive(

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hubws
-from hubws import Callbacks, Connection, Hub
+from hubws import Callbacks, Connection, Hub, RequestFailed
 from hubws.connection.request_reader import open_requests
-from hubws.connection.requests import RequestFailed, Requests, requests_of
+from hubws.connection.requests import Requests, requests_of
 from hubws.hub.acknowledgements import Acknowledgements, broadcast_with_acknowledgements
 from tests.connection.pairs import Pairs
 
