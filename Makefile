@@ -25,7 +25,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: $(VERSIONS:%=pytest-%)
 
 help:  ## Print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 chat: $(VENV)/.installed  ## Start the chat server and print its URL; ARGS="--port 9000" goes to it
 	@exec $(BIN)/python examples/broadcast/server.py $(ARGS)
@@ -52,7 +52,7 @@ coverage: $(VENV)/.installed-test  ## Run all tests and list the lines and branc
 
 compliance: $(VENV)/.installed-test  ## Run the Autobahn test suite in both roles, where Python 2.7 is
 	@if [ -n "$(CHECKED)$$PY27" ] || scripts/find-python 2.7 > /dev/null; then \
-	  $(BIN)/python -m compliance server client --messages 20; \
+	  $(BIN)/python -m compliance server client --messages 20 $(ARGS); \
 	else \
 	  echo "== Python 2.7 was not found: the Autobahn test suite is left out"; \
 	fi
@@ -65,9 +65,9 @@ build: $(VENV)/.installed-test  ## Make the sdist and the wheel in dist/
 	@ls -l dist
 
 clean:  ## Remove what was built, measured and cached; environments stay, to be installed into again
-	rm -rf build dist benchmarks/build test-artefacts *.egg-info .coverage*
+	rm -rf build dist benchmarks/build compliance/build test-artefacts *.egg-info .coverage*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv*/.installed*
-	find hubws tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find hubws tests examples benchmarks compliance fuzzing -name __pycache__ -prune -exec rm -rf {} +
 	rm -f hubws/*/*.so
 
 # -- what the tests are made of --------------------------------------------------------------------

@@ -12,6 +12,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -113,6 +114,7 @@ class Connection:
         "_transport",
         "_turns",
         "_undelivered",
+        "_unreceived",
         "_violation",
         "compression",
         "id",
@@ -188,6 +190,7 @@ class Connection:
         self._error: Exception | None = None
         self._violation: RemoteProtocolError | None = None  # not judged yet
         self._undelivered = 0
+        self._unreceived = 0
         self._received = 0
         self._turns = 0
         self._last_pong = b""
@@ -246,7 +249,13 @@ class Connection:
         endpoint = self._endpoint
         if endpoint.state is State.OPEN and self._error is None:
             return None
-        return Closure(endpoint.close_received, endpoint.close_sent, self._error, self._undelivered)
+        return Closure(
+            received=endpoint.close_received,
+            sent=endpoint.close_sent,
+            error=self._error,
+            undelivered=self._undelivered,
+            unreceived=self._unreceived,
+        )
 
     @property
     def close_code(self) -> int | None:
@@ -363,17 +372,26 @@ class Connection:
         if self._inbox is None:
             self._inbox = self._new_inbox()
         self._poller.has_woken = True
-        if self._is_deserted and self._inbox.is_full:
-            return
-        if self._inbox.put(messages, size):
+        if self._unreceived or (self._is_deserted and self._inbox.is_full):
+            self._unreceived += len(messages)
+        elif self._inbox.put(messages, size):
             self._paused = True
             self._transport.pause()
             if self._endpoint.close_sent is not None:
-                self._poller.timers.call_later(LINGER, self._look_for_close)
+                self._wait_for_receiver()
 
-    def _look_for_close(self) -> None:
-        """Nobody took anything since this side closed: drop what comes before the peer's close."""
-        if self._paused and not self._ended:
+    def _wait_for_receiver(self) -> None:
+        """Look, in a while, whether somebody still takes messages although this side has closed."""
+        look = partial(self._look_for_receiver, self._received, len(self._inbox or ()))
+        self._poller.timers.call_later(LINGER, look)
+
+    def _look_for_receiver(self, received: int, waiting: int) -> None:
+        """If nobody took anything, drop what comes before the peer's close frame."""
+        if self._ended or not self._paused or self._received != received:
+            return
+        if len(self._inbox or ()) < waiting:
+            self._wait_for_receiver()
+        else:
             self._is_deserted = True
             self._read_on()
 

@@ -68,13 +68,15 @@ class Closure:
     """How a connection ended.
 
     `received` and `sent` are the close frames, None where there was none; `error` is what broke it,
-    when something did; `undelivered` counts messages that were accepted for sending and never left.
+    when something did; `undelivered` counts messages that were accepted for sending and never left,
+    `unreceived` those that came after this side closed, when nobody took any for a second.
     """
 
     received: Close | None = None
     sent: Close | None = None
     error: BaseException | None = None
     undelivered: int = 0
+    unreceived: int = 0
 
     @property
     def code(self) -> int:
@@ -95,10 +97,11 @@ class Closure:
 
     @property
     def normal(self) -> bool:
-        """Whether it is clean and neither side meant it as an error."""
+        """Whether it is clean, all that came could be received, and neither side meant an error."""
         return (
             self.clean
             and self.error is None
+            and not self.unreceived
             and self.code in (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
         )
 
@@ -114,6 +117,8 @@ class Closure:
             parts.append(f"{type(self.error).__name__}: {self.error}")
         if self.undelivered:
             parts.append(f"{self.undelivered} messages were not delivered")
+        if self.unreceived:
+            parts.append(f"{self.unreceived} messages came after closing, and nobody took them")
         return "; ".join(parts)
 
 
