@@ -22,6 +22,7 @@ from .connection.requests import Requests, RequestStatistics, requests_of
 from .connection.rtt import RoundTripTimes
 from .connection.settings import Settings
 from .connection.statistics import ConnectionStatistics
+from .connection.streaming import MessageStream
 from .errors import (
     ConnectionClosed,
     HandshakeError,
@@ -31,6 +32,7 @@ from .errors import (
     LocalProtocolError,
     NotAllowed,
     ProtocolError,
+    ProxyError,
     RemoteProtocolError,
     RequestFailed,
     UpgradeRefused,
@@ -91,6 +93,7 @@ __all__ = [
     "HubwsError",
     "LocalProtocolError",
     "Loss",
+    "MessageStream",
     "Monitor",
     "MonitorAlarm",
     "MonitorSample",
@@ -108,6 +111,7 @@ __all__ = [
     "PresenceSnapshot",
     "Present",
     "ProtocolError",
+    "ProxyError",
     "RateLimit",
     "RemoteProtocolError",
     "Request",

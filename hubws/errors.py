@@ -8,6 +8,7 @@ HubwsError
 ├── HandshakeError           the opening handshake did not succeed
 │   ├── UpgradeRefused       by this server; carries the answer that the client gets
 │   ├── HandshakeRefused     the server answered, but not with 101; carries its answer
+│   ├── ProxyError           a proxy did not open the way to the server; carries its answer
 │   └── HandshakeTimeout     it took longer than its time limit (also a TimeoutError)
 ├── PositionLost             what came after a position can't be told without a gap
 ├── RequestFailed            a request was not fulfilled, in the words of who serves it
@@ -74,6 +75,17 @@ class HandshakeRefused(HandshakeError):
     """
 
     def __init__(self, message: str, response: Response) -> None:
+        super().__init__(message)
+        self.response = response
+
+
+class ProxyError(HandshakeError):
+    """A proxy did not open the way to the server.
+
+    Attributes: `response`, what an HTTP proxy answered to CONNECT; None if it did not, or by SOCKS.
+    """
+
+    def __init__(self, message: str, response: Response | None = None) -> None:
         super().__init__(message)
         self.response = response
 

@@ -8,10 +8,11 @@ finishes what has begun, whoever is cancelled meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,10 @@ from ..protocol.frames import (
     CloseCode,
     Frame,
     Payload,
+    check_size,
     surrogate_error,
 )
+from ..protocol.messages import Piece
 from ..protocol.state import Close, Closure, State
 from ..transport.abc import SocketAddress, Transport
 from ..transport.poller import Poller
@@ -43,6 +46,7 @@ from .queue import LATEST, QUEUED, Droppable, Policy, Put, droppable
 from .rtt import NO_ROUND_TRIPS, PingInFlight, PingTracker, RoundTripTimes
 from .settings import Settings
 from .statistics import ConnectionStatistics
+from .streaming import MessageSender, MessageStream, Pieces, Progress
 
 if TYPE_CHECKING:
     from ..protocol.http import Request, Response
@@ -111,6 +115,8 @@ class Connection:
         "_poller",
         "_pong_callbacks",
         "_received",
+        "_sender",
+        "_stream",
         "_transport",
         "_turns",
         "_undelivered",
@@ -166,6 +172,7 @@ class Connection:
         self._endpoint = make_endpoint(
             is_client=is_client,
             max_message_size=settings.max_message_size,
+            max_stream_size=None if callbacks.on_message else settings.max_stream_size,
             next_mask_key=next_mask_key if is_client else None,
             report_frames=callbacks.on_frame is not None,
             deflater=deflater,
@@ -176,6 +183,8 @@ class Connection:
             self._limiter = Limiter(self, self._endpoint, transport, poller.timers)
         self._prepare_to_send(deflater, transport)
         self._inbox: Inbox | None = None
+        self._sender: MessageSender | None = None  # of messages in fragments
+        self._stream: MessageStream | None = None  # which takes a message in pieces
         self._pings: PingTracker | None = None
         self._keepalive: Keepalive | None = None
         self._close_timer: Timer | None = None
@@ -375,25 +384,55 @@ class Connection:
         if self._unreceived or (self._is_deserted and self._inbox.is_full):
             self._unreceived += len(messages)
         elif self._inbox.put(messages, size):
-            self._paused = True
-            self._transport.pause()
-            if self._endpoint.close_sent is not None:
-                self._wait_for_receiver()
+            self._hold_back()
+
+    def _put_piece(self, piece: Piece) -> None:
+        """Take some of a message that comes in pieces."""
+        self._poller.has_woken = True
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = MessageStream(self)
+            if self._inbox is None:
+                self._inbox = self._new_inbox()
+            stream.put(piece)
+            self._inbox.put_stream(stream)
+        elif stream.is_abandoned:
+            self._unreceived += piece.last and self._is_deserted
+        elif self._is_deserted and len(stream):
+            stream.abandon()
+        else:
+            stream.put(piece)
+            if stream.size > self.settings.inbox_bytes:
+                self._hold_back()
+        if piece.last:
+            self._stream = None
+
+    def _hold_back(self) -> None:
+        """Read nothing until somebody takes what there is."""
+        self._paused = True
+        self._transport.pause()
+        if self._endpoint.close_sent is not None:
+            self._wait_for_receiver()
+
+    @property
+    def _untaken(self) -> int:
+        """How much waits to be taken, be it messages or pieces of one."""
+        return len(self._inbox or ()) + len(self._stream or ())
 
     def _wait_for_receiver(self) -> None:
         """Look, in a while, whether somebody still takes messages although this side has closed."""
-        look = partial(self._look_for_receiver, self._received, len(self._inbox or ()))
+        look = partial(self._look_for_receiver, self._received, self._untaken)
         self._poller.timers.call_later(LINGER, look)
 
     def _look_for_receiver(self, received: int, waiting: int) -> None:
         """If nobody took anything, drop what comes before the peer's close frame."""
         if self._ended or not self._paused or self._received != received:
             return
-        if len(self._inbox or ()) < waiting:
+        if self._untaken < waiting:
             self._wait_for_receiver()
         else:
             self._is_deserted = True
-            self._read_on()
+            self.read_on()
 
     def _handle(self, events: list[Event], size: int) -> None:
         """Go through events among which are others than messages."""
@@ -414,6 +453,11 @@ class Connection:
                 self._on_close_frame()
             elif isinstance(event, Violation):
                 violation = event.error
+            elif isinstance(event, Piece):
+                if messages:  # in the order of the wire
+                    self._put(messages, size)
+                    messages = []
+                self._put_piece(event)
             elif skip:
                 skip = False
             elif isinstance(event, Ping):
@@ -430,8 +474,15 @@ class Connection:
                 self._set_close_timer(LINGER)
             else:
                 self._judge()
-        if self._endpoint.is_over and self._inbox is not None:
+        if self._endpoint.is_over:
+            self._wake_receivers()
+
+    def _wake_receivers(self) -> None:
+        """Have everybody who waits for messages look again: there may be none to come."""
+        if self._inbox is not None:
             self._inbox.wake_all()
+        if self._stream is not None:
+            self._stream.wake()
 
     def _call(self, callback: Callable[..., object] | None, *args: object) -> object:
         if callback is None:
@@ -516,7 +567,7 @@ class Connection:
             inbox.turns -= 1
             message = inbox.batch.pop()
             if self._paused and not inbox:
-                self._read_on()
+                self.read_on()
             return message
         try:
             return await self.receive()
@@ -543,25 +594,94 @@ class Connection:
                 inbox.turns = TURN
                 await trio.lowlevel.checkpoint()
         while not inbox.batch and not inbox.refill():
-            self._judge()
-            self._read_on()
-            if self._ended or self._endpoint.is_over:
-                await trio.lowlevel.checkpoint()
-                raise ConnectionClosed(self._closed())
-            await inbox.wait()
+            if inbox.stream is None:
+                await self._wait_for_message(inbox)
+            elif (whole := await self._wait_for_rest(inbox, inbox.stream)) is not None:
+                return whole
         inbox.turns -= 1
         message = inbox.batch.pop()
         if self._paused and not inbox:
-            self._read_on()
+            self.read_on()
         return message
 
-    def _new_inbox(self) -> Inbox:
-        return Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
+    async def _wait_for_message(self, inbox: Inbox) -> None:
+        """Wait until there may be a message, or part of one; ConnectionClosed when none will come."""
+        try:
+            self.look_for_more()
+        except ConnectionClosed:
+            await trio.lowlevel.checkpoint()
+            raise
+        await inbox.wait()
 
-    def _closed(self) -> Closure:
+    async def _wait_for_rest(self, inbox: Inbox, stream: MessageStream) -> str | bytes | None:
+        """Wait until a message that comes in pieces is whole; None when another task took it."""
+        await trio.lowlevel.checkpoint()
+        while inbox.stream is stream:
+            try:
+                check_size(stream.received, self.settings.max_message_size)
+            except RemoteProtocolError as error:
+                self._violation = error
+                self._judge()
+                raise ConnectionClosed(self.ended_as()) from None
+            if stream.is_complete:
+                inbox.remove_stream()
+                self.read_on()
+                return stream.join()
+            self.look_for_more()
+            await stream.wait()
+        return None
+
+    @contextlib.asynccontextmanager
+    async def receive_stream(self) -> AsyncIterator[MessageStream]:
+        """Take the next message in pieces, as they arrive, without holding it whole.
+
+            async with connection.receive_stream() as message:
+                async for piece in message:
+                    file.write(piece)
+
+        For messages that are not whole at once the setting `max_stream_size` is needed; all others
+        come as one piece. Entering waits for the message to begin, and raises ConnectionClosed when
+        none comes; so does iterating when the connection ends before the message does. Leaving early
+        drops the rest of it. Not for connections whose messages go to `on_message`.
+        """
+        if self._on_message is not None:
+            raise RuntimeError("messages of this connection go to its on_message callback")
+        await trio.lowlevel.checkpoint()
+        stream = await self._next_stream()
+        try:
+            yield stream
+        finally:
+            stream.abandon()
+            self.read_on()
+
+    async def _next_stream(self) -> MessageStream:
+        if self._inbox is None:
+            self._inbox = self._new_inbox()
+        inbox = self._inbox
+        while not inbox.batch and not inbox.refill():
+            if (stream := inbox.stream) is not None:
+                inbox.remove_stream()
+                return stream
+            await self._wait_for_message(inbox)
+        stream = MessageStream(self)
+        stream.put(Piece(inbox.batch.pop(), last=True))
+        return stream
+
+    def look_for_more(self) -> None:
+        """Read on, for all that has come was taken; ConnectionClosed when nothing will follow."""
+        self._judge()
+        self.read_on()
+        if self._ended or self._endpoint.is_over:
+            raise ConnectionClosed(self.ended_as())
+
+    def ended_as(self) -> Closure:
+        """The closure of a connection that is not open."""
         closure = self.closure
         assert closure is not None
         return closure
+
+    def _new_inbox(self) -> Inbox:
+        return Inbox(self.settings.inbox_messages, self.settings.inbox_bytes)
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -605,22 +725,44 @@ class Connection:
             self._turns = TURN
             await trio.lowlevel.cancel_shielded_checkpoint()
 
+    async def send_stream(self, pieces: Pieces, *, on_progress: Progress | None = None) -> None:
+        """Send one message in fragments, as its pieces come (RFC 6455 §5.4).
+
+        Args:
+            pieces: an iterable or async iterable of str, for a text message, or of bytes-like.
+            on_progress: called with the number of bytes accepted so far, after each piece.
+
+        Waits, as `send` under policy `block` does, so that at most `outbox_bytes` of the message are
+        held. Messages that are sent meanwhile go after it; control frames go between its fragments.
+        When it returns, the message will be delivered, as by `send`. When `pieces` raises, or this is
+        cancelled, in the middle, the connection is closed with 1011: nothing else could tell the
+        peer that the message is not whole. Raises ConnectionClosed, and TypeError for pieces that are
+        no message's.
+        """
+        if self._sender is None:
+            self._sender = MessageSender(self, self._endpoint, self.outbox)
+        await self._sender.send(pieces, on_progress)
+
+    def raise_if_closing(self) -> None:
+        """ConnectionClosed when it is too late to send a message."""
+        if self._ended or self._endpoint.state is not State.OPEN:
+            raise ConnectionClosed(self.ended_as())
+
     def _put_full(self, frame: bytes) -> bool:
         """Find room for a frame, or apply the policy; False when it is up to the caller to wait.
 
         Raises ConnectionClosed when it is too late for any frame.
         """
-        if self._ended or self._endpoint.state is not State.OPEN:
-            raise ConnectionClosed(self._closed())
+        self.raise_if_closing()
         if isinstance(frame, Droppable):
             if self._offer(frame) is Put.DISCONNECTED:
-                raise ConnectionClosed(self._closed())
+                raise ConnectionClosed(self.ended_as())
             return True
         if self.outbox.is_busy:
             return False
         self.outbox.flush()  # a sender that doesn't let others run has filled it
         if self._ended:
-            raise ConnectionClosed(self._closed())
+            raise ConnectionClosed(self.ended_as())
         return self.outbox.put(frame)
 
     def offer(self, frame: Droppable, thrown_out: list[Droppable] | None = None) -> Put:
@@ -671,7 +813,7 @@ class Connection:
         assert self._pings is not None
         rtt = await self._pings.wait(ping)
         if rtt is None:
-            raise ConnectionClosed(self._closed())
+            raise ConnectionClosed(self.ended_as())
         return rtt
 
     def ping_nowait(self, payload: Payload | None = None) -> bytes:
@@ -688,7 +830,7 @@ class Connection:
         content = PingTracker.new_payload() if payload is None else payload
         frame = self._endpoint.encode_ping(content)
         if self._ended or self._endpoint.close_sent is not None:
-            raise ConnectionClosed(self._closed())
+            raise ConnectionClosed(self.ended_as())
         try:
             ping = self._pings.start(bytes(content), frame)
         except ValueError as error:
@@ -701,7 +843,7 @@ class Connection:
         """Send a pong that answers no ping, a heartbeat of up to 125 bytes (RFC 6455 §5.5.3)."""
         frame = self._endpoint.encode_pong(payload)
         if self._ended or self._endpoint.close_sent is not None:
-            raise ConnectionClosed(self._closed())
+            raise ConnectionClosed(self.ended_as())
         self._put_urgent(frame)
 
     def _put_urgent(self, frame: bytes) -> None:
@@ -761,7 +903,7 @@ class Connection:
             return
         self.outbox.finish(self._endpoint.encode_close(code, reason))
         self._after_close_frame()
-        self._read_on()
+        self.read_on()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended."""
@@ -792,13 +934,14 @@ class Connection:
         if self.outbox.is_busy and isinstance(error, TimeoutError):
             self._end(error)
             return
+        if self.outbox.is_streaming:  # it will not be finished, and nothing else may go before
+            self._undelivered += self.outbox.tear_stream()
         if self._endpoint.close_sent is None:
             self._send_close(code, _shorten(reason), is_slow=is_slow)
         self._hang_up_when_flushed()
         self._set_close_timer(LINGER)
-        if self._inbox is not None:
-            self._inbox.wake_all()
-        self._read_on()
+        self._wake_receivers()
+        self.read_on()
 
     def _hang_up_when_flushed(self) -> None:
         self._hang_up = self.outbox.tell_flushed = True
@@ -813,7 +956,7 @@ class Connection:
             self.outbox.finish(self._endpoint.encode_close(code, reason))
         self._after_close_frame()
 
-    def _read_on(self) -> None:
+    def read_on(self) -> None:
         """Read again even if nobody takes messages: the peer's close frame is behind them."""
         if self._paused:
             self._paused = False
@@ -821,7 +964,7 @@ class Connection:
                 self._transport.resume()
 
     def _after_close_frame(self) -> None:
-        self.outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
+        self.outbox.fail_waiting(lambda: ConnectionClosed(self.ended_as()))
         if self._keepalive is not None:
             self._keepalive.stop()
         if self._limiter is not None:
@@ -865,11 +1008,10 @@ class Connection:
         if self._close_timer is not None:
             self._close_timer.cancel()
         self.outbox.stop()
-        self.outbox.fail_waiting(lambda: ConnectionClosed(self._closed()))
+        self.outbox.fail_waiting(lambda: ConnectionClosed(self.ended_as()))
         if self._pings is not None:
             self._pings.end()
-        if self._inbox is not None:
-            self._inbox.wake_all()
+        self._wake_receivers()
         if self._ended_event is not None:
             self._ended_event.set()
         callbacks, self._end_callbacks = self._end_callbacks, ()

@@ -1,12 +1,19 @@
 """Messages that have arrived and wait for the application.
 
 A queue in two lists: what is being taken, reversed, so that the next message is its last; and what
-has arrived since. Whole batches move; there is no cost per waiting message.
+has arrived since. Whole batches move; there is no cost per waiting message. A message that comes in
+pieces, and what comes behind it, waits apart.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from typing import TYPE_CHECKING
+
 import trio
+
+if TYPE_CHECKING:
+    from .streaming import MessageStream
 
 TURN = 64
 """The most messages that are taken between two checkpoints."""
@@ -23,6 +30,7 @@ class Inbox:
 
     __slots__ = (
         "_arrived",
+        "_behind",
         "_limit_bytes",
         "_limit_messages",
         "_size",
@@ -35,17 +43,21 @@ class Inbox:
         self._limit_messages = limit_messages
         self._limit_bytes = limit_bytes
         self._arrived: list[str | bytes] = []
+        self._behind: deque[MessageStream | list[str | bytes]] | None = None  # what has arrived
         self._size = 0  # bytes on the wire since the inbox was empty
         self._waiting: dict[trio.lowlevel.Task, None] = {}
         self.batch: list[str | bytes] = []
         self.turns = TURN
 
     def __len__(self) -> int:
-        return len(self.batch) + len(self._arrived)
+        behind = sum(map(len, self._behind or ()))
+        return len(self.batch) + len(self._arrived) + behind
 
     def put(self, messages: list[str | bytes], size: int) -> bool:
         """Add a batch of that many bytes on the wire; returns whether the inbox is full now."""
-        if self._arrived:
+        if self._behind:
+            self._behind.append(messages)
+        elif self._arrived:
             self._arrived += messages
         else:
             self._arrived = messages
@@ -61,11 +73,39 @@ class Inbox:
     def refill(self) -> bool:
         """Move what has arrived to an empty batch; returns whether there is anything."""
         if not self._arrived:
-            self._size = 0
-            return False
+            if not self._behind:
+                self._size = 0
+                return False
+            first = self._behind[0]
+            if not isinstance(first, list):
+                return False
+            self._arrived = first
+            self._behind.popleft()
         self.batch, self._arrived = self._arrived, []
         self.batch.reverse()
         return True
+
+    def put_stream(self, stream: MessageStream) -> None:
+        """Add a message that comes in pieces."""
+        if self._behind is None:
+            self._behind = deque()
+        self._behind.append(stream)
+        self._wake(1)
+
+    @property
+    def stream(self) -> MessageStream | None:
+        """The next message, if it comes in pieces."""
+        if self.batch or self._arrived or not self._behind:
+            return None
+        first = self._behind[0]
+        return None if isinstance(first, list) else first
+
+    def remove_stream(self) -> None:
+        """Note that it was taken."""
+        assert self._behind
+        self._behind.popleft()
+        if self._behind:
+            self._wake(1)
 
     def _wake(self, count: int) -> None:
         while self._waiting and count > 0:

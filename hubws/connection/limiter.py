@@ -16,6 +16,7 @@ import trio
 from ..errors import RemoteProtocolError
 from ..protocol.endpoint import Endpoint, Event, Violation
 from ..protocol.frames import CloseCode, Payload
+from ..protocol.messages import Piece
 from ..transport.abc import Transport
 from ..transport.timers import Timer, Timers
 from .rate_limit import RateLimit, TokenBucket
@@ -224,4 +225,4 @@ def _bucket(rate: float | None, limit: RateLimit) -> TokenBucket | None:
 
 
 def _is_message(event: Event) -> bool:
-    return isinstance(event, str | bytes)
+    return isinstance(event, str | bytes) or (isinstance(event, Piece) and event.last)

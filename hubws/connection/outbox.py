@@ -13,7 +13,7 @@ from ..protocol.frames import RSV1, Payload
 from ..transport.abc import Transport
 from ..transport.poller import Poller
 from .prepared import Shared
-from .queue import LATEST, Droppable, SendQueue
+from .queue import LATEST, Droppable, Fragment, SendQueue
 from .settings import Settings
 
 PATIENCE = 0.1
@@ -108,6 +108,18 @@ class Outbox(SendQueue):
             dirty.append(self)
         return True
 
+    def put_fragment(self, frame: Fragment) -> bool:
+        """Queue a fragment and see that it goes out; False when there is no room for it."""
+        if not super().put_fragment(frame):
+            return False
+        self.mark()
+        return True
+
+    def end_stream(self, last: bytes) -> None:
+        """Queue the last fragment, after which other messages go again."""
+        super().end_stream(last)
+        self.mark()
+
     def mark(self) -> None:
         """Flush once this turn is over."""
         if not self.is_marked:
@@ -157,7 +169,7 @@ class Outbox(SendQueue):
             return
         if self.admit():
             self.mark()
-        elif not self.is_empty:
+        elif self.parts():
             self.is_busy = True
             self._writing_since = trio.current_time()
             if self._parked is None:
@@ -170,7 +182,7 @@ class Outbox(SendQueue):
 
     async def _write(self) -> None:
         while not self._is_stopped:
-            if self.is_empty:
+            if not self.parts():
                 self.is_busy = False
                 await self._park()
                 continue
@@ -267,15 +279,32 @@ class AdaptingOutbox(Outbox):
             self.conflate(frame.key)
         if not super().put(frame):
             return False
-        if kind is Shared and frame[0] & RSV1 and self._deflater is not None:
-            self._deflater.forget()  # what only the receiver's window has can't be referred to
+        if kind is Shared and not self.is_streaming:
+            self._note_shared(frame)
         return True
+
+    def _note_shared(self, frame: bytes) -> None:
+        if frame[0] & RSV1 and self._deflater is not None:
+            self._deflater.forget()  # what only the receiver's window has can't be referred to
 
     def _put_message(self, message: Unframed) -> bool:
         # what has been compressed must be taken; it grows by an eighth at most, and little more
         if not self.has_room(len(message) + len(message) // 8 + 64):
             return False
+        if self.is_streaming:  # its fragments come first, and are compressed first
+            return super().put(message)
         return super().put(self._endpoint.encode_payload(message.opcode, message))
+
+    def end_stream(self, last: bytes) -> None:
+        """Queue the last fragment; only now the messages behind it are compressed."""
+        super().end_stream(last)
+        for index, frame in enumerate(self.frames):
+            if isinstance(frame, Unframed):
+                self.frames[index] = self._endpoint.encode_payload(frame.opcode, frame)
+            else:
+                self._note_shared(frame)
+        if self.room >= 0:
+            self.room = max(0, self._limit_bytes - sum(map(len, self.frames)))
 
     def _own_form(self, frame: Shared) -> Droppable:
         message = frame.source

@@ -1,10 +1,10 @@
 """What waits to be sent on one connection, in the order in which it will go, and what gives way.
 
-    the rest of a frame begun → control frames → data frames
+    the rest of a frame begun → control frames → the message being streamed → data frames
 
 A frame that has begun is finished before anything else; control frames pass ahead of queued data,
-between frames (RFC 6455 §5.4). Data is bounded in messages and in bytes; at the bound a policy says
-what gives way.
+between frames, and so they do ahead of other messages while one is sent in fragments (RFC 6455
+§5.4). Data is bounded in messages and in bytes; at the bound a policy says what gives way.
 """
 
 from __future__ import annotations
@@ -91,6 +91,38 @@ def droppable(
     return encode_droppable
 
 
+class Fragment(bytes):
+    """A frame of a message that is sent in fragments, but for the last one."""
+
+
+STREAM = type("Stream", (bytes,), {})()
+"""Stands in line for a message that is to be sent in fragments, until that may begin."""
+
+
+@attrs.define
+class StreamedMessage:
+    """A message that is sent in fragments, and what has to go before it.
+
+    Attributes:
+        frames: what waits of it, and what was queued before it.
+        is_complete: whether its last fragment is among these.
+
+    """
+
+    frames: list[bytes]
+    is_complete: bool = False
+
+    def has_room(self, size: int, limit: int) -> bool:
+        """Whether its fragments that wait would not be over a limit, in bytes; or it has none."""
+        own = sum(len(frame) for frame in self.frames if type(frame) is Fragment)
+        return not own or own + size <= limit
+
+    def count(self) -> int:
+        """Messages of which something is still to go."""
+        whole = sum(type(frame) is not Fragment for frame in self.frames)
+        return whole if self.is_complete else whole + 1
+
+
 @attrs.define
 class DropCounters:
     """What a queue did with its messages since the connection opened."""
@@ -116,6 +148,7 @@ class SendQueue:
         "_in_flight",
         "_last",
         "_limit_bytes",
+        "_streamed",
         "_urgent",
         "_waiting",
         "bytes_sent",
@@ -133,6 +166,7 @@ class SendQueue:
         self._in_flight = 0  # data frames the last byte of which was taken, and has not gone
         self._last: bytes | None = None
         self._urgent: list[bytes] = []
+        self._streamed: StreamedMessage | None = None
         self._waiting: dict[trio.lowlevel.Task, bytes] | None = None
         self.frames: list[bytes] = []
         self.room = limit_bytes
@@ -142,19 +176,25 @@ class SendQueue:
     @property
     def queued_bytes(self) -> int:
         """Bytes of every kind that have not gone yet."""
-        if not (self.frames or self._begun or self._urgent):
+        if self.is_empty:
             return 0
-        return sum(map(len, self.parts()))
+        held = self.frames if self.is_streaming else ()
+        return sum(map(len, self.parts())) + sum(map(len, held))
 
     @property
     def queued_messages(self) -> int:
-        """Data frames of which nothing has gone yet."""
+        """Data frames of which nothing has gone yet, beside a message that is streamed."""
         return len(self.frames)
 
     @property
+    def is_streaming(self) -> bool:
+        """Whether a message sent in fragments holds the others up."""
+        return self._streamed is not None and not self._streamed.is_complete
+
+    @property
     def is_empty(self) -> bool:
-        """Whether everything has gone."""
-        return not (self.frames or self._urgent or self._begun)
+        """Whether everything has gone, a message that is streamed included."""
+        return not (self.frames or self._urgent or self._begun or self._streamed)
 
     @property
     def has_urgent(self) -> bool:
@@ -172,7 +212,11 @@ class SendQueue:
         return len(self._urgent)
 
     def parts(self) -> list[bytes]:
-        """All that waits, in the order in which it will go. Not to be changed."""
+        """All that may go now, in the order in which it will. Not to be changed."""
+        streamed = self._streamed
+        if streamed is not None:
+            frames = self.frames if streamed.is_complete else ()
+            return [*self._begun, *self._urgent, *streamed.frames, *frames]
         if self._begun or self._urgent:
             return [*self._begun, *self._urgent, *self.frames]
         return self.frames
@@ -276,13 +320,14 @@ class SendQueue:
         count = len(self.frames)
         if self.frames and self.frames[-1] is self._last:
             count -= 1
+        if self._streamed is not None:
+            count += self._streamed.count()
         return count + (1 if self._begun and self._begun_is_data else 0)
 
     def discard(self) -> int:
-        """Throw away what has not begun, take no more data; returns how many data frames it was."""
-        count = len(self.frames)
-        if self.frames and self.frames[-1] is self._last:
-            count -= 1
+        """Throw away what has not begun, take no more data; returns how many messages it was."""
+        count = self._count_data() - (1 if self._begun and self._begun_is_data else 0)
+        self._streamed = None
         self.frames.clear()
         self._urgent.clear()
         self.room = -1
@@ -297,7 +342,7 @@ class SendQueue:
         return count
 
     async def wait_put(self, frame: bytes) -> None:
-        """Wait in line until the frame is queued. Cancelled, it is not queued.
+        """Wait in line until the frame is queued; a fragment first. Cancelled, it is not queued.
 
         Whoever ends the connection wakes the line with `fail_waiting`.
         """
@@ -305,7 +350,11 @@ class SendQueue:
         if self._waiting is None:
             self._waiting = {}
         waiting = self._waiting
+        others = waiting.copy() if type(frame) is Fragment else {}
+        for other in others:
+            del waiting[other]
         waiting[task] = frame
+        waiting.update(others)
 
         def abort(_: object) -> trio.lowlevel.Abort:
             waiting.pop(task, None)
@@ -319,22 +368,64 @@ class SendQueue:
         return bool(self._waiting)
 
     def fail_waiting(self, make_error: Callable[[], Exception]) -> None:
-        """Wake everybody in line with an error: their frames were not queued."""
-        waiting, self._waiting = self._waiting, None
-        for task in waiting or ():
-            trio.lowlevel.reschedule(task, outcome.Error(make_error()))
+        """Wake those in line with an error: their frames were not queued.
+
+        A message that has begun to go in fragments may be finished, though.
+        """
+        waiting = self._waiting or {}
+        for task, frame in list(waiting.items()):
+            if not (self.is_streaming and type(frame) is Fragment):
+                del waiting[task]
+                trio.lowlevel.reschedule(task, outcome.Error(make_error()))
+
+    # -- a message in fragments ----------------------------------------------------------------
+
+    def begin_stream(self) -> bool:
+        """Let the next message go in fragments; False while there is no room for a message.
+
+        What is queued goes before it, what is queued later behind it.
+        """
+        if self._streamed is not None or not self.has_room(1):
+            return False
+        self._streamed = StreamedMessage(self.frames)
+        self.frames = []
+        self.room = self._limit_bytes
+        return True
+
+    def put_fragment(self, frame: Fragment) -> bool:
+        """Queue a fragment; False when there is no room for it."""
+        assert self._streamed is not None
+        if not self._streamed.has_room(len(frame), self._limit_bytes):
+            return False
+        self._streamed.frames.append(frame)
+        return True
+
+    def end_stream(self, last: bytes) -> None:
+        """Queue the last fragment, after which other messages go again."""
+        assert self._streamed is not None
+        self._streamed.frames.append(last)
+        self._streamed.is_complete = True
+
+    def tear_stream(self) -> int:
+        """Give up an incomplete message and all data; returns how many messages it was."""
+        count = self.discard()
+        if self._last is not None:
+            self.frames.append(self._last)
+        return count
 
     # -- sending -------------------------------------------------------------------------------
 
     def sent(self, n: int) -> bool:
         """Note that n bytes of `parts` have gone; returns whether nothing at all is left to do."""
-        if n == self._limit_bytes - self.room and not (self._begun or self._urgent):
+        if n == self._limit_bytes - self.room and not (
+            self._begun or self._urgent or self._streamed
+        ):
             self.frames.clear()  # the usual case: everything, and it was nothing but data
             self.room = self._limit_bytes
             self.bytes_sent += n
         else:
             self._sent(n)
-            if self.frames or self._urgent or self._begun:
+            if self.parts():
                 return False
         return not self._waiting
 
@@ -359,6 +450,12 @@ class SendQueue:
         self.bytes_sent += n
         n = self._take(self._begun, n)
         n = self._take(self._urgent, n)
+        if self._streamed is not None:
+            n = self._take(self._streamed.frames, n)
+            if not self._streamed.is_complete:
+                return
+            if not self._streamed.frames:
+                self._streamed = None
         if not self.frames:
             return
         before = sum(map(len, self.frames))
@@ -385,7 +482,9 @@ class SendQueue:
                 parts[:count] = rest
                 return 0
             self._begun = rest
-            self._begun_is_data = parts is self.frames and part is not self._last
+            self._begun_is_data = not (
+                parts is self._urgent or part is self._last or type(part) is Fragment
+            )
         del parts[:count]
         return n
 
@@ -395,9 +494,14 @@ class SendQueue:
         admitted = False
         while waiting:
             task, frame = next(iter(waiting.items()))
-            if not self.put(frame):
+            if not self._admit(frame):
                 break
             del waiting[task]
             trio.lowlevel.reschedule(task)
             admitted = True
         return admitted
+
+    def _admit(self, frame: bytes) -> bool:
+        if frame is STREAM:
+            return self.begin_stream()
+        return self.put_fragment(frame) if isinstance(frame, Fragment) else self.put(frame)

@@ -58,6 +58,11 @@ class Settings:
 
     max_message_size: int = attrs.field(default=1024 * 1024, validator=_count)
     """Of a whole message received, in bytes; a larger one closes with 1009."""
+    max_stream_size: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_count)
+    )
+    """Of a message that `receive_stream` takes in pieces as they arrive, in bytes; at least
+    `max_message_size`. None: every message is held until it is whole."""
     inbox_messages: int = attrs.field(default=1024, validator=_count)
     inbox_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
     """Beyond either, the socket is not read until the application has taken what there is."""
@@ -83,6 +88,13 @@ class Settings:
     max_lifetime: float = attrs.field(default=None, converter=_seconds, validator=_positive)
     """From the opening handshake; closed with 1001 then."""
 
+    def __attrs_post_init__(self) -> None:
+        if self.max_stream_size is not None and self.max_stream_size < self.max_message_size:
+            raise ValueError(
+                f"max_stream_size {self.max_stream_size} must not be under max_message_size "
+                f"{self.max_message_size}"
+            )
+
     @property
     def has_limits(self) -> bool:
         """Whether the connection needs a limiter."""
@@ -97,6 +109,7 @@ class SettingsArguments(TypedDict, total=False):
     """The fields of `Settings` as keyword arguments."""
 
     max_message_size: int
+    max_stream_size: int | None
     inbox_messages: int
     inbox_bytes: int
     outbox_messages: int

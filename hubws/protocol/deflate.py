@@ -212,7 +212,15 @@ class Deflater:
 
     """
 
-    __slots__ = ("_bits", "_level", "_memory_level", "_state", "min_size", "takeover")
+    __slots__ = (
+        "_bits",
+        "_level",
+        "_memory_level",
+        "_of_fragments",
+        "_state",
+        "min_size",
+        "takeover",
+    )
 
     def __init__(self, *, bits: int, takeover: bool, settings: Deflate) -> None:
         # zlib can't do 8 bits, but with 9 it never looks back further than 250 bytes
@@ -220,6 +228,7 @@ class Deflater:
         self._level = settings.level
         self._memory_level = settings.memory_level
         self._state: Any = None  # made when it is needed
+        self._of_fragments: Any = None  # the state while a message is compressed in fragments
         self.min_size = settings.min_size
         self.takeover = takeover
 
@@ -258,13 +267,20 @@ class Deflater:
         """What `compress_alone` depends on: the same form makes the same of a message."""
         return self._bits, self._level, self._memory_level, self.min_size
 
-    def compress_piece(self, piece: Payload, *, last: bool) -> bytes:
-        """Compress a fragment of a message; those of one message follow each other."""
-        state = self._state or self._new()
+    def compress_piece(self, piece: Payload, *, first: bool, last: bool) -> bytes:
+        """Compress a fragment of a message; those of one message follow each other.
+
+        With takeover no whole message may be compressed between them.
+        """
+        if first:
+            self._of_fragments, self._state = self._state or self._new(), None
+        state = self._of_fragments
         data: bytes = state.compress(piece) + state.flush(zlib.Z_SYNC_FLUSH)
-        self._state = state if self.takeover or not last else None
         if not last:
             return data
+        self._of_fragments = None
+        if self.takeover:
+            self._state = state
         # there is nothing to flush when the last fragment is empty: an empty block, §7.2.3.6
         return data[: -len(TAIL)] or b"\x00"
 

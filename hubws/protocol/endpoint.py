@@ -35,7 +35,7 @@ from .frames import (
     parse_header,
     surrogate_error,
 )
-from .messages import CompressedMessage, PartialMessage
+from .messages import CompressedMessage, PartialMessage, Piece
 from .state import TRANSITIONS, Change, Close, State
 
 
@@ -60,7 +60,7 @@ class Violation:
     error: RemoteProtocolError
 
 
-Event: TypeAlias = str | bytes | Ping | Pong | Close | Frame | Violation
+Event: TypeAlias = str | bytes | Piece | Ping | Pong | Close | Frame | Violation
 """What happened: a text message is a str and a binary message is bytes, for they are most of it."""
 
 PING = FIN | Opcode.PING
@@ -74,6 +74,8 @@ class Endpoint:
     Args:
         is_client: a client masks what it sends, a server does not (RFC 6455 §5.1).
         max_message_size: of a whole message, in bytes.
+        max_stream_size: of a message in pieces, in bytes. With one, a message that doesn't arrive at
+            once, or is too large to be brought whole, is brought as `Piece`s.
         next_mask_key: gives 4 unpredictable bytes for each frame of a client (RFC 6455 §10.3).
         report_frames: put every frame, as a `Frame`, among the events before what it brings about.
         deflater: compresses what `encode_compressed` and `encode_fragment` are given.
@@ -99,6 +101,7 @@ class Endpoint:
         "_next_mask_key",
         "_over",
         "_report_frames",
+        "_stream_limit",
         "_tail",
         "close_received",
         "close_sent",
@@ -111,6 +114,7 @@ class Endpoint:
         *,
         is_client: bool,
         max_message_size: int,
+        max_stream_size: int | None = None,
         next_mask_key: Callable[[], bytes] | None = None,
         report_frames: bool = False,
         deflater: Deflater | None = None,
@@ -121,6 +125,7 @@ class Endpoint:
         self._next_mask_key = next_mask_key if is_client else None
         self._expect_masked = not is_client
         self._limit = max_message_size
+        self._stream_limit = max_stream_size
         self._report_frames = report_frames
         self._deflater = deflater
         self._inflater = inflater
@@ -205,6 +210,7 @@ class Endpoint:
                 if stop > end:
                     self._tail = bytes(buffer[start:end])
                     return
+                self._bring_piece(events)
                 self._receive_control(events, header, buffer, start + header.size)
                 start = stop
             else:
@@ -215,6 +221,15 @@ class Endpoint:
                     continue
                 messages, start = decode(buffer, start, end, self._expect_masked, self._limit)
                 events += messages
+        self._bring_piece(events)
+
+    def _bring_piece(self, events: list[Event]) -> None:
+        """Bring what has come of a message, if it is to come in pieces."""
+        if self._stream_limit is not None and self._message is not None:
+            piece = self._message.take()
+            if piece:
+                self.only_messages = False
+                events.append(Piece(piece, last=False))
 
     def _check_header(self, header: Header) -> None:
         # 'set only on the first fragment of a data message', RFC 7692 §6
@@ -246,11 +261,12 @@ class Endpoint:
 
     def _begin_frame(self, header: Header) -> None:
         if self._message is None:
+            limit = self._limit if self._stream_limit is None else self._stream_limit
             if header.first & RSV1:
                 assert self._inflater is not None
-                self._message = CompressedMessage(header.opcode, self._limit, self._inflater)
+                self._message = CompressedMessage(header.opcode, limit, self._inflater)
             else:
-                self._message = PartialMessage(header.opcode, self._limit)
+                self._message = PartialMessage(header.opcode, limit)
         self._message.begin_frame(header.length)
         self._frame = header
         self._frame_done = 0
@@ -279,7 +295,12 @@ class Endpoint:
                 events.append(frame)
             if header.fin:
                 self._message = None
-                events.append(message.finish())
+                rest = message.finish()
+                if message.is_begun or message.size > self._limit:
+                    self.only_messages = False
+                    events.append(Piece(rest, last=True))
+                else:
+                    events.append(rest)
         return stop
 
     # -- what is sent --------------------------------------------------------------------------
@@ -321,7 +342,7 @@ class Endpoint:
             first_byte |= Opcode.TEXT if text else Opcode.BINARY
         if self._deflater is not None:
             first_byte |= RSV1 if first else 0
-            payload = self._deflater.compress_piece(payload_of(payload)[1], last=last)
+            payload = self._deflater.compress_piece(payload_of(payload)[1], first=first, last=last)
         try:
             return encode_frame(first_byte, payload, self._mask_key())
         except UnicodeEncodeError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from codecs import getincrementaldecoder
 
+import attrs
+
 from ..errors import RemoteProtocolError
 from .deflate import Inflater
 from .frames import CloseCode, Opcode, Payload, check_size
@@ -12,6 +14,14 @@ SLICE = 256 * 1024
 """How much is inflated at once, in bytes, so that a message is held once and not twice."""
 
 _Utf8 = getincrementaldecoder("utf-8")
+
+
+@attrs.frozen
+class Piece:
+    """Some of a message that is taken as it arrives, text as str; pieces have any size."""
+
+    data: str | bytes
+    last: bool
 
 
 class PartialMessage:
@@ -26,10 +36,11 @@ class PartialMessage:
 
     """
 
-    __slots__ = ("_frames_left", "_limit", "_utf8", "payload")
+    __slots__ = ("_frames_left", "_limit", "_taken", "_utf8", "payload")
 
     def __init__(self, opcode: int, limit: int) -> None:
         self.payload = bytearray()
+        self._taken = 0
         self._limit = limit
         # a flood of fragments with next to nothing in them would cost the receiver far more than
         # the sender: one frame for 16 bytes is as small as anybody's
@@ -47,7 +58,26 @@ class PartialMessage:
         self._check_frame(length)
 
     def _check_frame(self, length: int) -> None:
-        check_size(len(self.payload) + length, self._limit)
+        check_size(self.size + length, self._limit)
+
+    @property
+    def size(self) -> int:
+        """How much has arrived, in bytes, taken or not."""
+        return self._taken + len(self.payload)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether some of it was taken."""
+        return self._taken > 0
+
+    def take(self) -> str | bytes:
+        """What has arrived since it was last taken, of text up to the last whole character."""
+        unfinished = b"" if self._utf8 is None else self._utf8.getstate()[0]
+        end = len(self.payload) - len(unfinished)
+        piece = bytes(self.payload[:end])
+        del self.payload[:end]
+        self._taken += end
+        return piece if self._utf8 is None else piece.decode()
 
     def feed(self, piece: Payload) -> None:
         """Add some bytes, unmasked; RemoteProtocolError (1007) when they are not UTF-8."""
@@ -63,7 +93,7 @@ class PartialMessage:
         self.payload += piece
 
     def finish(self) -> str | bytes:
-        """The whole message; RemoteProtocolError (1007) when text ends inside a character."""
+        """All that was not taken; RemoteProtocolError (1007) when text ends inside a character."""
         if self._utf8 is None:
             return bytes(self.payload)
         try:
@@ -91,16 +121,16 @@ class CompressedMessage(PartialMessage):
     def feed(self, piece: Payload) -> None:
         """Add some bytes, unmasked but compressed; RemoteProtocolError for 1007 or 1009."""
         while True:
-            most = min(self._limit - len(self.payload) + 1, SLICE)
+            most = min(self._limit - self.size + 1, SLICE)
             inflated, piece = self._inflater.inflate(piece, most)
             if inflated:
-                check_size(len(self.payload) + len(inflated), self._limit)
+                check_size(self.size + len(inflated), self._limit)
                 super().feed(inflated)
             if not piece and len(inflated) < most:
                 return
 
     def finish(self) -> str | bytes:
-        """The whole message, inflated to its end."""
+        """All that was not taken, inflated to its end."""
         self.feed(self._inflater.tail())
         self._inflater.end_message()
         return super().finish()

@@ -10,6 +10,7 @@ import zlib
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from hubws.protocol import deflate
 from hubws.protocol.deflate import TAIL, Deflater, Inflater
 from hubws.protocol.endpoint import Endpoint, Ping, Violation
 from hubws.protocol.extensions import Extension, parse_extensions
-from hubws.protocol.frames import Frame, Opcode
+from hubws.protocol.frames import Frame, Opcode, Payload
 from hubws.protocol.messages import SLICE, CompressedMessage
 
 from .inflate import farthest_distance
@@ -202,11 +203,35 @@ class TestSettings:
             ("memory_level", 0),
             ("memory_level", 10),
             ("min_size", -1),
+            ("min_size", 2**31 + 1),
+            ("level", "1"),
         ],
     )
     def test_out_of_range(self, setting: str, value: object) -> None:
-        with pytest.raises(ValueError, match=f"{setting} must be .* to .*, not {value}"):
+        with pytest.raises(ValueError, match=f"{setting} must be .* to .*, not {value!r}"):
             Deflate(**{setting: value})  # type: ignore[arg-type]
+
+    def test_ends_of_the_ranges(self) -> None:
+        for settings in (
+            {"server_max_window_bits": 8, "client_max_window_bits": 15, "min_size": 2**31},
+            {"server_max_window_bits": 15, "client_max_window_bits": 8, "min_size": 0},
+            {"level": 0, "memory_level": 1},
+            {"level": 9, "memory_level": 9},
+        ):
+            made = attrs.asdict(Deflate(**settings))  # type: ignore[arg-type]
+            assert settings.items() <= made.items()
+
+    def test_defaults(self) -> None:
+        assert attrs.asdict(Deflate()) == {
+            "server_no_context_takeover": False,
+            "client_no_context_takeover": False,
+            "server_max_window_bits": None,
+            "client_max_window_bits": None,
+            "compress": True,
+            "level": 1,
+            "memory_level": 5,
+            "min_size": 64,
+        }
 
     @pytest.mark.parametrize(
         ("agreed", "settings", "is_client", "bits", "takeover", "peers_bits", "peers_takeover"),
@@ -342,6 +367,21 @@ class TestInflating:
                 inflate(make_inflater(), payload, limit=size)
             assert caught.value.code == 1009
 
+    def test_no_more_is_asked_for_than_may_come(self) -> None:
+        """A message is held once, and a slice of it twice; one byte more than its limit will do."""
+        asked = []
+
+        class Asked(Inflater):
+            def inflate(self, data: Payload, most: int) -> tuple[bytes, Payload]:
+                asked.append(most)
+                return super().inflate(data, most)
+
+        compressor = zlib.compressobj(wbits=-15)
+        payload = compressor.compress(bytes(600_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        inflater = Asked(bits=15, takeover=True)
+        assert inflate(inflater, payload.removesuffix(TAIL), limit=600_000) == bytes(600_000)
+        assert asked == [256 * 1024, 256 * 1024, 600_001 - 2 * 256 * 1024, 1]
+
     def test_compressed_size_is_bounded_too(self) -> None:
         message = CompressedMessage(Opcode.BINARY, 1000, make_inflater())
         message.begin_frame(1000)
@@ -369,6 +409,17 @@ class TestDeflating:
         assert deflater.compress(noise) is None
         assert deflater.compress(noise[:10]) is None
         assert deflater.compress(b"") is None
+
+    def test_what_would_be_as_long_is_left_as_it_is(self) -> None:
+        deflater, noise = make_deflater(takeover=False), random.Random(1).randbytes(20)
+        for compress in (deflater.compress, deflater.compress_alone):
+            payloads = {size: compress(noise + b"a" * size) for size in range(60)}
+            sizes = {
+                size: len(payload) for size, payload in payloads.items() if payload is not None
+            }
+            assert 0 < len(sizes) < 60
+            assert all(length < 20 + size for size, length in sizes.items())
+            assert any(length == 20 + size - 1 for size, length in sizes.items())
 
     def test_what_would_grow_may_keep_the_context(self) -> None:
         """Rather than the window be forgotten, unless nothing else would be left in it."""
@@ -409,6 +460,31 @@ class TestDeflating:
         assert deflater.compress(b"a" * 63) is None
         assert deflater.compress(b"a" * 64) is not None
 
+    def test_alone(self) -> None:
+        """For many receivers: no regard to the messages before, and none to this in those behind."""
+        words = b"some words, some words" * 3
+        deflater, inflater = make_deflater(min_size=10), make_inflater()
+        first = deflater.compress(words)
+        assert first is not None
+        assert inflate(inflater, first) == words
+        assert deflater.compress_alone(words) == first
+        again = deflater.compress(words)
+        assert again is not None
+        assert len(again) < len(first)
+        assert inflate(inflater, again) == words
+        deflater.forget()
+        assert deflater.compress(words) == first
+        assert deflater.compress_alone(b"a" * 9) is None
+        assert deflater.compress_alone(b"a" * 10) is not None
+        assert deflater.compress_alone(random.Random(1).randbytes(100)) is None
+
+    def test_alone_it_is_the_same_for_the_same_form(self) -> None:
+        assert (
+            make_deflater(bits=8, takeover=True).form == make_deflater(bits=9, takeover=False).form
+        )
+        others = [{"bits": 10}, {"level": 2}, {"memory_level": 6}, {"min_size": 1}]
+        assert len({make_deflater(**{"bits": 9, **other}).form for other in [{}, *others]}) == 5
+
     @pytest.mark.parametrize("takeover", [True, False])
     def test_memory_is_taken_when_it_is_needed(self, takeover: bool) -> None:
         deflater = make_deflater(takeover=takeover)
@@ -422,7 +498,7 @@ class TestDeflating:
         for pieces in ([b"a" * 100, b"b" * 100, b""], [b""], [b"", b""], [b"c" * 100, b"", b"d"]):
             last = len(pieces) - 1
             compressed = [
-                deflater.compress_piece(piece, last=index == last)
+                deflater.compress_piece(piece, first=not index, last=index == last)
                 for index, piece in enumerate(pieces)
             ]
             assert inflate(inflater, *compressed) == b"".join(pieces)
@@ -437,9 +513,9 @@ class TestDeflating:
         phrases = [source.randbytes(source.randrange(3, 40)) for _ in range(30)]
         farthest = 0
         data = b""
-        for _ in range(40):
+        for index in range(40):
             message = b"".join(source.choice(phrases) for _ in range(source.randrange(1, 60)))
-            data += (deflater.compress_piece(message, last=False)) or b""
+            data += deflater.compress_piece(message, first=not index, last=False)
         farthest = farthest_distance(data)
         assert farthest <= 1 << bits
         if level:
