@@ -75,13 +75,18 @@ class Commands:
                 await trio.lowlevel.checkpoint()
         return {"cpu": time.process_time() - start}
 
+    async def stall(self, topic: str, policy: str, room: int) -> dict[str, Any]:
+        """Fill the socket of its only member, and its outbox up to so many messages."""
+        (odd,) = self._hub.members(topic)
+        await fill(self._hub, odd, policy, room)
+        return {}
+
     async def paced(
-        self, topic: str, first: str, count: int, rate: float, policy: str, room: int | None
+        self, topic: str, first: str, count: int, rate: float, policy: str
     ) -> dict[str, Any]:
         """Broadcast at a rate; each message begins with the time at which it was sent.
 
-        The only member of the topic `first` comes before all others. With `room`, its socket and its
-        outbox are filled before, up to that many messages.
+        The only member of the topic `first` comes before all others.
         """
         hub = self._hub
         (odd,) = hub.members(first)
@@ -91,8 +96,6 @@ class Commands:
         for connection in hub:
             if connection.path.strip("/") == topic:
                 hub.join(connection, topic)
-        if room is not None:
-            await fill(hub, odd, policy, room)
         rest, last = "m" * (SMALL - 20), list(hub.members(topic))[-1]
         dropped = disconnected = 0
         cpu, start = time.process_time(), trio.current_time()

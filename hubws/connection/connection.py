@@ -411,8 +411,14 @@ class Connection:
         """Read nothing until somebody takes what there is."""
         self._paused = True
         self._transport.pause()
+        self.note_held_back()
         if self._endpoint.close_sent is not None:
             self._wait_for_receiver()
+
+    def note_held_back(self) -> None:
+        """Take note that a pong may be late because this side did not read."""
+        if self._keepalive is not None:
+            self._keepalive.was_held_back = True
 
     @property
     def _untaken(self) -> int:

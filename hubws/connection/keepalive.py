@@ -16,10 +16,23 @@ if TYPE_CHECKING:
 class Keepalive:
     """Pings a connection `interval` seconds after its last pong and gives the pong `timeout`.
 
-    A peer that is held back because this side reads nothing can't be heard; it is given more time.
+    A peer that is held back because this side reads nothing can't be heard, and its pong may be
+    behind much else then: it is given its time anew.
+
+    Attributes:
+        was_held_back: whether the peer was, since the ping or since it was given more time.
+
     """
 
-    __slots__ = ("_awaited", "_connection", "_interval", "_timeout", "_timer", "_timers")
+    __slots__ = (
+        "_awaited",
+        "_connection",
+        "_interval",
+        "_timeout",
+        "_timer",
+        "_timers",
+        "was_held_back",
+    )
 
     def __init__(
         self, connection: Connection, timers: Timers, interval: float, timeout: float
@@ -29,10 +42,12 @@ class Keepalive:
         self._interval = interval
         self._timeout = timeout
         self._awaited: bytes | None = None  # payload of the ping in flight
+        self.was_held_back = False
         self._timer: Timer = timers.call_later(interval, self._ping)
 
     def _ping(self) -> None:
         try:
+            self.was_held_back = False
             self._awaited = self._connection.ping_nowait()
         except trio.WouldBlock:  # the application has 64 pings of its own in flight
             self._wait(self._interval)
@@ -51,7 +66,8 @@ class Keepalive:
             self._wait(self._interval)
 
     def _expire(self) -> None:
-        if self._connection.is_paused:
+        if self.was_held_back or self._connection.is_paused:
+            self.was_held_back = False
             self._wait(self._timeout)
         else:
             self._connection.fail(

@@ -164,6 +164,7 @@ class Limiter:
             self._hold_timer = self._timers.call_later(wait, self._release)
             self.is_holding = True
             self._transport.pause()
+            self._connection.note_held_back()
         return events
 
     def _release(self) -> None:

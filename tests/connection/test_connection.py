@@ -578,6 +578,27 @@ class TestKeepalive:
         assert client.state is State.OPEN
         assert [await client.receive() for _ in range(5)] == list("01234")
 
+    async def test_gives_it_its_time_anew_afterwards(
+        self, make_memory_pair: Pairs, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Its pong may be behind what was held back, and yet to be read."""
+        client, server = make_memory_pair(
+            inbox_messages=1, keepalive_interval=20, keepalive_timeout=20, start_server=False
+        )
+        await trio.sleep(21)  # the ping is in flight
+        for number in range(5):
+            server.send_nowait(str(number))
+        await trio.testing.wait_all_tasks_blocked()
+        assert client.is_paused
+        await trio.sleep(18)
+        while client.statistics().inbox_messages:
+            await client.receive()
+        assert not client.is_paused
+        await trio.sleep(20)
+        assert client.state is State.OPEN
+        await trio.sleep(2)
+        assert client.state is not State.OPEN
+
 
 async def ignore_closed(function: Any, *args: Any) -> None:
     try:
