@@ -7,8 +7,8 @@ import trio
 import trio.testing
 
 from hubws import Callbacks, Connection, ConnectionClosed, Frame, Opcode, State
-from hubws.connection import connection as connection_module
-from hubws.connection.connection import PONGS
+from hubws.connection import engine
+from hubws.connection.engine import PONGS
 from tests.connection.pairs import Pairs
 
 BAD = Frame(opcode=Opcode.TEXT, payload=b"x", rsv2=True)
@@ -54,7 +54,7 @@ class TestViolation:
         assert client.close_code == 1002
         await server.wait_closed()
         assert await server.receive() == "never taken"
-        assert trio.current_time() <= 3 * connection_module.LINGER
+        assert trio.current_time() <= 3 * engine.LINGER
 
     async def test_closing_instead_tells_of_it(self, make_pair: Pairs) -> None:
         client, server = make_pair()

@@ -36,7 +36,7 @@ SIZE = 1_700_000
 @pytest.fixture
 def codecs(both_codecs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Each twin of the codec, down to the connection's short cut."""
-    monkeypatch.setattr("hubws.connection.connection.encode_message", both_codecs.encode_message)
+    monkeypatch.setattr("hubws.connection.engine.encode_message", both_codecs.encode_message)
     return both_codecs
 
 
@@ -104,6 +104,7 @@ def left(undelivered: int, closure: Closure = BROKEN) -> Closure:
         ("plain", 9, 8, CLEAN, BROKEN, "closed in order"),
         ("plain", 9, 8, ANSWERED, BROKEN, ""),  # the answer was lost, too
         ("plain", 9, 5, left(4), CLEAN, ""),
+        ("plain", 9, 5, left(4), attrs.evolve(CLEAN, unreceived=1), "although it was being taken"),
         ("plain", 9, 4, left(4), CLEAN, "not all before it"),
         ("plain", 9, 4, left(4), BROKEN, ""),
         ("plain", 9, 6, left(4), BROKEN, "said to be undelivered"),

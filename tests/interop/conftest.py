@@ -211,7 +211,7 @@ def contexts(
 @pytest.fixture
 def codecs(both_codecs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Each twin of the codec, down to the connection's short cut."""
-    monkeypatch.setattr("hubws.connection.connection.encode_message", both_codecs.encode_message)
+    monkeypatch.setattr("hubws.connection.engine.encode_message", both_codecs.encode_message)
     return both_codecs
 
 
