@@ -2,7 +2,7 @@
 #
 # PYTHON makes the environment VENV, once. An environment is installed into again when
 # pyproject.toml, setup.py or a C file has changed. With CI=true nothing may be missing: not the
-# native modules, not Chromium, not one of the Python versions; and no test may be skipped.
+# native modules, not Chromium or a proxy, not one of the Python versions; and no test may be skipped.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,7 +21,7 @@ ROOMS := hubws tests examples benchmarks compliance fuzzing setup.py
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help chat rtt test bench fmt lint types coverage compliance clean build chromium pytest pytest-pure
+.PHONY: help chat rtt test bench fmt lint types coverage compliance clean build programs pytest pytest-pure
 .PHONY: $(VERSIONS:%=pytest-%)
 
 help:  ## Print this
@@ -33,7 +33,7 @@ chat: $(VENV)/.installed  ## Start the chat server and print its URL; ARGS="--po
 rtt: $(VENV)/.installed  ## Start the server that measures round-trip times, likewise
 	@exec $(BIN)/python examples/rtt/server.py $(ARGS)
 
-test: chromium lint types pytest pytest-pure $(VERSIONS:%=pytest-%) compliance  ## All checks and tests, on all Pythons
+test: programs lint types pytest pytest-pure $(VERSIONS:%=pytest-%) compliance  ## All checks and tests, on all Pythons
 
 fmt: $(VENV)/.installed-test  ## Format the code and repair what ruff can repair
 	$(BIN)/ruff format --quiet $(ROOMS)
@@ -91,8 +91,11 @@ $(VERSIONS:%=pytest-%): pytest-%: $(VENV)/.installed-test
 	  echo "== Python $* was not found: left out"; \
 	fi
 
-chromium:
+programs:
 	@scripts/need chromium
+	@scripts/need proxies
+	@scripts/need nginx
+	@scripts/need haproxy
 
 # -- environments ----------------------------------------------------------------------------------
 

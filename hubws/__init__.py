@@ -11,6 +11,7 @@ The layers, each importing only from those above it:
 """
 
 from .client.connect import connect
+from .client.tls import TLS
 from .connection.callbacks import Callbacks
 from .connection.connection import Connection
 from .connection.exchange import Answer, Call, Failure
@@ -63,6 +64,7 @@ from .transport.tcp_info import TcpInfo
 __version__ = "0.1.0"
 
 __all__ = [
+    "TLS",
     "Acknowledgements",
     "AlarmKind",
     "Answer",

@@ -6,7 +6,8 @@ That request asks for the target that the URL names, and has no more lines than 
 from __future__ import annotations
 
 from hubws.errors import LocalProtocolError
-from hubws.protocol.handshake import Address, build_request, check_host, check_request
+from hubws.protocol.address import Address
+from hubws.protocol.handshake import build_request, check_host, check_request
 from hubws.protocol.http import RequestReader
 
 KEY = bytes(16)
@@ -36,8 +37,8 @@ def check(data: bytes) -> None:
     assert request is not None
     assert reader.rest == b""
     assert len(reader.lines) == 5 + bool(subprotocol) + bool(origin) + (
-        bool(name) and name.lower() != "host"
-    )
+        address.authorization is not None
+    ) + (bool(name) and name.lower() != "host")
     assert (request.target, request.version) == (address.target, "1.1")
     assert 0 <= address.port <= 65535
     if name.lower() in ("host", "content-length", "transfer-encoding"):

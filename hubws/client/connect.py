@@ -6,24 +6,31 @@ import contextlib
 import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from typing import Unpack
+from typing import Literal, Unpack
 
+import attrs
 import trio
 
 from ..connection.callbacks import NO_CALLBACKS, Callbacks
 from ..connection.connection import Connection
 from ..connection.settings import Settings, SettingsArguments
-from ..errors import HandshakeError, HandshakeTimeout
-from ..protocol.handshake import Address, build_request, check_response
-from ..protocol.http import HeaderPairs, Response, ResponseReader
+from ..errors import HandshakeRefused, HandshakeTimeout
+from ..protocol.address import Address
+from ..protocol.deflate import Deflate, DeflateParameters
+from ..protocol.handshake import build_request, check_response
+from ..protocol.http import HeaderPairs, Headers, Response, ResponseReader
 from ..transport.abc import Transport
 from ..transport.poller import current_poller
 from ..transport.socket import SocketTransport
 from ..transport.stream import StreamTransport, addresses_of
 from ..transport.syscalls import HAS_EPOLL
+from .dial import Way
+from .exchange import StreamWithRest, exchange
+from .redirects import Destination
+from .tls import TLS
 
-READ = 16 * 1024
-"""How much of the server's answer is read at once, in bytes."""
+MAX_REDIRECTS = 10
+"""How many redirects are followed when nothing else is said."""
 
 
 @contextlib.asynccontextmanager
@@ -31,10 +38,15 @@ async def connect(
     url: str,
     *,
     stream: trio.abc.Stream | None = None,
+    unix_path: str | os.PathLike[str] | None = None,
+    proxy: str | Literal[True] | None = True,
+    tls: TLS | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    proxy_tls: TLS | None = None,
     headers: HeaderPairs = (),
     subprotocols: Sequence[str] = (),
     origin: str | None = None,
+    max_redirects: int = MAX_REDIRECTS,
     callbacks: Callbacks = NO_CALLBACKS,
     timeout: float = 10,  # noqa: ASYNC109 - it covers several steps, and is an error of its own
     **settings: Unpack[SettingsArguments],
@@ -42,56 +54,56 @@ async def connect(
     """Connect to a WebSocket server for as long as the block runs.
 
     Args:
-        url: ws://host[:port]/path?query or wss://...
+        url: ws://host[:port]/path?query or wss://...; user:password@ before the host is sent as basic
+            authentication.
         stream: a stream to the server that is open already; the URL then only says what to ask for.
-        ssl_context: for wss; by default the system's certificate authorities.
+        unix_path: of the server's Unix socket; the URL then only says what to ask for.
+        proxy: the URL of a proxy, by http, https (both with CONNECT), socks4, socks4a, socks5 or
+            socks5h, with user:password@ if it wants them; True: that of the environment (see
+            `docs/semantics.md`), None: none. SOCKS needs hubws[socks].
+        tls: for wss: whom to trust, and who to be; by default the system's authorities, and nobody.
+        ssl_context: for wss, a TLS context of your own instead.
+        proxy_tls: for a proxy by https.
         headers: more headers for the request.
         subprotocols: the ones offered, the preferred first.
         origin: the Origin header.
+        max_redirects: how many redirects to follow; credentials go to no other scheme, host or port.
         callbacks: functions to call as things happen; with `on_message`, messages go there.
         timeout: for everything up to the server's 101, in seconds.
         **settings: see `Settings`.
 
     The connection is closed with 1000 when the block ends, and ended at once when the block is left
     by an exception or cancelled. Raises LocalProtocolError for a URL or headers that can't be sent,
-    OSError when there is no way to the server, HandshakeTimeout, HandshakeRefused when the server
-    does not answer with a proper 101, and other HandshakeErrors.
+    OSError when there is no way to the server or proxy, ProxyError, HandshakeTimeout,
+    HandshakeRefused when the server does not answer with a proper 101, and other HandshakeErrors.
 
     """
-    address = Address.from_url(url)
-    checked = Settings(**settings)
-    key = os.urandom(16)
-    request = build_request(
-        address,
-        key,
-        subprotocols=subprotocols,
-        compression=checked.compression,
-        origin=origin,
-        headers=headers,
+    if tls is not None and ssl_context is not None:
+        raise ValueError("tls and ssl_context exclude each other")
+    way = Way(
+        stream=stream,
+        unix_path=unix_path,
+        proxy=proxy,
+        tls=tls or TLS(context=ssl_context),
+        proxy_tls=proxy_tls or TLS(),
     )
-    with trio.move_on_after(timeout) as scope:
-        opened = await _dial(address, stream, ssl_context)
-        try:
-            response, rest = await _shake_hands(opened, request)
-            subprotocol, compression = check_response(
-                response, key, subprotocols, checked.compression
-            )
-        except BaseException:
-            await trio.aclose_forcefully(opened)
-            raise
-    if scope.cancelled_caught:
-        raise HandshakeTimeout(f"no answer from {url} within {timeout:g} s")
+    if max_redirects < 0:
+        raise ValueError(f"max_redirects must be 0 or more, not {max_redirects}")
+    checked = Settings(**settings)
+    offer = _Offer(subprotocols, checked.compression)
+    destination = Destination(Address.from_url(url), way, origin, Headers(headers))
+    opened = await _open(destination, offer, max_redirects, timeout)
     connection = Connection(
-        _transport(opened),
+        _transport(opened.stream),
         current_poller(),
         is_client=True,
         settings=checked,
         callbacks=callbacks,
-        subprotocol=subprotocol,
-        compression=compression,
-        response=response,
+        subprotocol=opened.subprotocol,
+        compression=opened.compression,
+        response=opened.response,
     )
-    connection.begin(rest)
+    connection.begin(opened.rest)
     try:
         yield connection
     except BaseException:
@@ -100,48 +112,67 @@ async def connect(
     await connection.aclose()
 
 
-async def _dial(
-    address: Address, stream: trio.abc.Stream | None, ssl_context: ssl.SSLContext | None
-) -> trio.abc.Stream:
-    """Open the way to the server, with TLS if the URL says so."""
-    if stream is None:
-        stream = await trio.open_tcp_stream(address.host, address.port)
-    if address.secure and not isinstance(stream, trio.SSLStream):
-        context = ssl.create_default_context() if ssl_context is None else ssl_context
-        stream = trio.SSLStream(
-            stream, context, server_hostname=address.host, https_compatible=True
+@attrs.frozen
+class _Offer:
+    """What of WebSocket a client offers to whatever server it comes to."""
+
+    subprotocols: Sequence[str]
+    compression: Deflate | None
+
+
+@attrs.frozen
+class _Opened:
+    """What an opening handshake came to."""
+
+    stream: trio.abc.Stream
+    rest: bytes
+    """What came behind the 101."""
+    response: Response
+    subprotocol: str | None
+    compression: DeflateParameters | None
+
+
+async def _open(
+    destination: Destination, offer: _Offer, max_redirects: int, seconds: float
+) -> _Opened:
+    """Dial and shake hands, again for each redirect, within so many seconds in all."""
+    with trio.move_on_after(seconds):
+        for _ in range(max_redirects + 1):
+            key = os.urandom(16)
+            request = build_request(
+                destination.address,
+                key,
+                subprotocols=offer.subprotocols,
+                compression=offer.compression,
+                origin=destination.origin,
+                headers=destination.headers,
+            )
+            stream = await destination.way.open(destination.address)
+            try:
+                response, rest = await exchange(stream, request, ResponseReader())
+                target = destination.redirected(response)
+                if target is None:
+                    agreed = check_response(response, key, offer.subprotocols, offer.compression)
+                    return _Opened(stream, rest, response, *agreed)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+            await trio.aclose_forcefully(stream)
+            destination = target
+        raise HandshakeRefused(
+            f"more than {max_redirects} redirects, the last by {response.status} to "
+            f"{destination.shown}",
+            response,
         )
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            await trio.aclose_forcefully(stream)
-            why = error.__cause__ or error
-            raise HandshakeError(f"no TLS with {address.host}: {why}") from error
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-    return stream
-
-
-async def _shake_hands(stream: trio.abc.Stream, request: bytes) -> tuple[Response, bytes]:
-    """Send the request and read the answer; returns it and what came behind it."""
-    reader = ResponseReader()
-    try:
-        await stream.send_all(request)
-        while True:
-            data = bytes(await stream.receive_some(READ))
-            if not data:
-                return reader.receive_eof(), b""
-            response = reader.receive_data(data)
-            if response is not None:
-                return response, reader.rest
-    except trio.BrokenResourceError as error:
-        raise HandshakeError(f"the connection broke before the server answered: {error}") from error
+    raise HandshakeTimeout(f"no answer from {destination.address.origin} within {seconds:g} s")
 
 
 def _transport(stream: trio.abc.Stream) -> Transport:
     """The fast way for plain sockets, the general one for the rest."""
-    remote, local = addresses_of(stream)
+    bottom = stream
+    while isinstance(bottom, trio.SSLStream | StreamWithRest):
+        bottom = bottom.transport_stream
+    remote, local = addresses_of(bottom)
     if isinstance(stream, trio.SocketStream) and HAS_EPOLL:
         return SocketTransport.from_stream(stream, current_poller(), remote)
     return StreamTransport(stream, remote, local)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
 from hashlib import sha1
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-import attrs
-
 from ..errors import HandshakeRefused, LocalProtocolError, UpgradeRefused
+from .address import DEFAULT_PORTS, HOST, Address
 from .deflate import NAME, Deflate, DeflateParameters
 from .extensions import parse_extensions
 from .http import HeaderPairs, Headers, Request, Response, is_token
@@ -21,9 +19,6 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 VERSION = "13"
 EXTENSIONS = "Sec-WebSocket-Extensions"
-
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(?::(\d{1,5}))?")
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 Origins: TypeAlias = str | Collection[str | None]
 """Which Origins may connect: "same" (that of the Host header, or none), "any", or a list of them,
@@ -75,7 +70,7 @@ def check_request(request: Request, headers: Headers) -> str:
 def check_host(headers: Headers) -> None:
     """Exactly one Host that reads as one, or UpgradeRefused with 400 (RFC 9112 §3.2)."""
     hosts = headers.get_all("Host")
-    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+    if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
         raise _refused(400, "header Host must name one host")
 
 
@@ -113,7 +108,7 @@ def parse_origin(origin: str) -> tuple[str, str, int] | None:
         return None
     if not parts.scheme or not parts.hostname or parts.path or parts.query or parts.username:
         return None
-    return parts.scheme, parts.hostname, port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return parts.scheme, parts.hostname, port or DEFAULT_PORTS.get(parts.scheme, 0)
 
 
 def choose_subprotocol(headers: Headers, supported: Sequence[str]) -> str | None:
@@ -182,64 +177,14 @@ def _same_host(origin: str, headers: Headers, *, is_secure: bool) -> bool:
     scheme, host, port = parsed
     if scheme != "https" and (is_secure or scheme != "http"):
         return False
-    match = _HOST.fullmatch(headers.get("Host", "") or "")
+    match = HOST.fullmatch(headers.get("Host", "") or "")
     if match is None:
         return False
     name = match[1].strip("[]").lower()
-    return name == host and int(match[2] or _DEFAULT_PORTS.get(scheme, 0)) == port
+    return name == host and int(match[2] or DEFAULT_PORTS.get(scheme, 0)) == port
 
 
 # -- client -----------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Address:
-    """Where a ws or wss URL leads (RFC 6455 §3)."""
-
-    secure: bool
-    host: str
-    port: int
-    target: str
-    """Path and query, as the request line has them."""
-
-    @classmethod
-    def from_url(cls, url: str) -> Address:
-        """Read a URL; LocalProtocolError when it is not a WebSocket URL."""
-        if any(char in "\t\r\n" for char in url):  # urlsplit would leave them out, and say nothing
-            raise LocalProtocolError(f"tabs and line breaks in {url!r} must be percent-encoded")
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise LocalProtocolError(f"{url!r} is not a URL: {error}") from None
-        if parts.scheme not in ("ws", "wss"):
-            raise LocalProtocolError(f"{url!r} must begin with ws:// or wss://")
-        if not parts.hostname:
-            raise LocalProtocolError(f"{url!r} names no host")
-        if not parts.hostname.isascii() or any(char <= " " for char in parts.hostname):
-            raise LocalProtocolError(f"the host {parts.hostname!r} must be ASCII, such as xn--...")
-        if parts.fragment or "#" in url:
-            raise LocalProtocolError(f"{url!r} has a fragment, which a WebSocket URL may not have")
-        if parts.username is not None:
-            raise LocalProtocolError(
-                "the URL has user information; send it in an Authorization header"
-            )
-        target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
-        if not target.isascii() or any(char <= " " or char == "\x7f" for char in target):
-            raise LocalProtocolError(f"the path {target!r} must be percent-encoded")
-        secure = parts.scheme == "wss"
-        default = _DEFAULT_PORTS[parts.scheme]
-        address = cls(secure, parts.hostname, default if port is None else port, target)
-        if not _HOST.fullmatch(address.host_header):
-            raise LocalProtocolError(f"the host {parts.hostname!r} is not a name or an IP address")
-        return address
-
-    @property
-    def host_header(self) -> str:
-        """The value of Host: without the port when it is the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = _DEFAULT_PORTS["wss" if self.secure else "ws"]
-        return host if self.port == default else f"{host}:{self.port}"
 
 
 def build_request(
@@ -276,10 +221,16 @@ def build_request(
         lines.append((EXTENSIONS, str(compression.offer().to_extension(is_offer=True))))
     if origin is not None:
         lines.append(("Origin", origin))
+    if address.authorization is not None:
+        lines.append(("Authorization", address.authorization))
     own = {name.lower() for name, _ in lines}
     for name, value in Headers(headers):
         if name.lower() in own and name.lower() != "host":
-            raise LocalProtocolError(f"header {name} is set by the handshake itself")
+            raise LocalProtocolError(
+                "header Authorization and user information in the URL exclude each other"
+                if name.lower() == "authorization"
+                else f"header {name} is set by the handshake itself"
+            )
         if name.lower() == "host":
             lines[0] = (name, value)
         else:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import attrs
 import httptools
 
-from ..errors import HandshakeError, LocalProtocolError, UpgradeRefused
+from ..errors import HandshakeError, LocalProtocolError, ProxyError, UpgradeRefused
 
 MAX_HEAD = 32 * 1024
 """The longest head of a request or response, in bytes."""
@@ -25,6 +25,9 @@ MAX_HEADERS = 128
 
 MAX_BODY = 4096
 """How much of a refusal's body a client keeps, in bytes."""
+
+SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+"""Headers whose values no error may repeat."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -96,8 +99,9 @@ class Headers:
             if not _TOKEN.fullmatch(name):
                 raise LocalProtocolError(f"{name!r} is not a header name (RFC 9110 §5.1)")
             if not _VALUE.fullmatch(value):
+                shown = "" if name.lower() in SECRET else f" {value!r}"
                 raise LocalProtocolError(
-                    f"the value {value!r} of header {name} has characters that no header may have"
+                    f"the value{shown} of header {name} has characters that no header may have"
                 )
         return "".join(f"{name}: {value}\r\n" for name, value in self._lines).encode("latin-1")
 
@@ -274,10 +278,20 @@ class RequestReader(_HeaderReader):
 
 
 class ResponseReader(_HeaderReader):
-    """Reads a response from bytes as they arrive: a 101's head, or a refusal and its body."""
+    """Reads a response from bytes as they arrive: a 101's head, or a refusal and its body.
 
-    def __init__(self) -> None:
+    Args:
+        sender: who answers.
+        error: what to raise when it answers badly.
+
+    """
+
+    def __init__(
+        self, sender: str = "the server", error: type[HandshakeError] = HandshakeError
+    ) -> None:
         super().__init__()
+        self.sender = sender
+        self.error = error
         self._parser = httptools.HttpResponseParser(self)
         self._status = 0
         self._size = 0
@@ -310,14 +324,14 @@ class ResponseReader(_HeaderReader):
     def receive_data(self, data: bytes) -> Response | None:
         """Take some bytes; the response once it is all here, or enough of a refusal's body is.
 
-        Raises HandshakeError for what is not HTTP or has too large a head.
+        Raises `error` for what is not HTTP or has too large a head.
         """
         room = MAX_HEAD - self._size
         if self._head_complete or len(data) <= room:
             return self._receive(data)
         response = self._receive(data[:room])
         if not self._head_complete:
-            raise HandshakeError(f"the head of the server's answer has over {MAX_HEAD} bytes")
+            raise self.error(f"the head of {self.sender}'s answer has over {MAX_HEAD} bytes")
         if response is None:
             return self._receive(data[room:])
         self.rest += data[room:]
@@ -331,24 +345,53 @@ class ResponseReader(_HeaderReader):
             used = upgrade.args[0]
         except httptools.HttpParserError as error:
             if not self._head_complete:
-                raise HandshakeError(f"the server's answer is not HTTP: {error}") from None
+                raise self.error(f"{self.sender}'s answer is not HTTP: {error}") from None
             self._complete = True  # there is no reading on in a broken body
         self._size += used
         if not self._head_complete:
             return None
         if len(self.lines) > MAX_HEADERS:
-            raise HandshakeError(f"the server's answer has over {MAX_HEADERS} header lines")
+            raise self.error(f"{self.sender}'s answer has over {MAX_HEADERS} header lines")
         if not self._complete and len(self._body) < MAX_BODY:
             return None
         self.rest = data[used:]
         return self.response
 
     def receive_eof(self) -> Response:
-        """The stream has ended: what there is of a refusal, else HandshakeError."""
+        """The stream has ended: what there is of a refusal, else `error`."""
         if not self._head_complete:
-            raise HandshakeError("the server closed the connection before it answered")
+            raise self.error(f"{self.sender} closed the connection before it answered")
         return self.response
 
     @property
     def response(self) -> Response:
         return Response(self._status, self._body, self.headers)
+
+
+class TunnelReader(ResponseReader):
+    """Reads a proxy's answer to CONNECT: a 2xx ends with its head, then the tunnel begins.
+
+    What it says of a body is ignored (RFC 9110 §9.3.6).
+    """
+
+    def __init__(self, sender: str = "the proxy", error: type[HandshakeError] = ProxyError) -> None:
+        super().__init__(sender, error)
+        self._before = b""  # in which the end of a head may have begun
+
+    def receive_data(self, data: bytes) -> Response | None:
+        """As `ResponseReader.receive_data`; `rest` is what came through the tunnel already."""
+        while data and not self._head_complete:
+            seen = self._before + data
+            end = seen.find(b"\r\n\r\n")
+            if end < 0:
+                self._before = seen[-3:]
+                break
+            used = end + 4 - len(self._before)
+            response = super().receive_data(data[:used])
+            data, self._before = data[used:], b""
+            if self._head_complete and 200 <= self._status < 300:
+                self.rest = data
+                return self.response
+            if response is not None:
+                return response
+        return super().receive_data(data) if data else None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from hubws import Frame
 from hubws.protocol.handshake import accept_key
+from tests.client import proxy_programs
 
 
 class Peer:
@@ -106,6 +110,69 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy the tests' environment needs, it is none of theirs."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tinyproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with proxy_programs.tinyproxy(tmp_path_factory.mktemp("tinyproxy")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def microsocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with proxy_programs.microsocks(tmp_path_factory.mktemp("microsocks")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def dante(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with proxy_programs.dante(tmp_path_factory.mktemp("dante")) as address:
+        yield address
+
+
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """Jumps when nothing has happened for 20 ms: what is on its way in the kernel, trio can't see."""
+    return trio.testing.MockClock(autojump_threshold=0.02)
+
+
+class Names(dict[str, list[str]], trio.abc.HostnameResolver):
+    """The names that this process knows, and their addresses; keeps which it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(localhost=["127.0.0.1"])
+        self.asked: list[str] = []
+        self.is_silent = False
+
+    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # noqa: A002
+        name = host.decode()
+        self.asked.append(name)
+        await trio.sleep(math.inf if self.is_silent else 0)
+        if name not in self:
+            raise socket.gaierror(socket.EAI_NONAME, "nobody knows that name")
+        return [
+            entry
+            for address in self[name]
+            for entry in socket.getaddrinfo(address, port, family, type, proto, flags)
+        ]
+
+    async def getnameinfo(self, sockaddr, flags):
+        raise NotImplementedError
+
+
+@pytest.fixture
+async def names() -> Names:
+    """Nobody but the test knows names; localhost is 127.0.0.1."""
+    names = Names()
+    trio.socket.set_custom_hostname_resolver(names)
+    return names
+
+
 Script = Callable[[Peer], Awaitable[object]]
 
 
@@ -114,16 +181,19 @@ async def serve_script() -> AsyncIterator[Callable[..., Awaitable[str]]]:
     """Run a script for whoever connects; gives the URL. A script that is not done fails the test."""
     async with trio.open_nursery() as nursery:
         running = 0
+        done = trio.Event()  # one script more
         accepting = []
 
         async def run(script: Script, tls: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
-            nonlocal running
+            nonlocal running, done
             running += 1
             if tls is not None:
                 stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
             try:
                 await script(Peer(stream))
                 running -= 1
+                done.set()
+                done = trio.Event()
             finally:
                 await trio.aclose_forcefully(stream)
 
@@ -145,7 +215,7 @@ async def serve_script() -> AsyncIterator[Callable[..., Awaitable[str]]]:
             scope.cancel()
         with trio.move_on_after(5):
             while running:
-                await trio.sleep(0.001)
+                await done.wait()
         assert running == 0, "the script is not done"
 
 

@@ -63,6 +63,15 @@ class TestRequest:
         assert (got["authorization"], got["host"]) == ("Bearer x", "other.example")
         assert got["origin"] == "https://a.example"
 
+    async def test_user_of_the_url(self, serve_script) -> None:
+        script = Peers()
+        url = (await serve_script(script)).replace("//", "//Aladdin:open%20sesame@")
+        async with hubws.connect(url):
+            pass
+        got = script.peers[0].headers
+        assert got["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617 §2
+        assert got["host"] == url.rpartition("@")[2][:-1]
+
     async def test_a_key_of_its_own_each_time(self, serve_script) -> None:
         script = Peers()
         url = await serve_script(script)

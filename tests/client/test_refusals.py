@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 import hubws
+from hubws.client.tls import TLS
 from hubws.protocol.http import MAX_BODY, MAX_HEAD, MAX_HEADERS
 
 
@@ -264,7 +265,7 @@ class TestArguments:
             ("ws://localhost:70000/", "not a URL"),
             ("ws://[::1/", "not a URL"),
             ("ws://localhost/#here", "fragment"),
-            ("ws://me:secret@localhost/", "user information"),
+            ("ws://me:sec ret@localhost/", "percent-encoded"),
             ("ws://localhost/a b", "percent-encoded"),
             ("ws://localhost/é", "percent-encoded"),
             ("ws://localhost/\r\nX: y", ""),
@@ -279,7 +280,13 @@ class TestArguments:
 
     async def test_secrets_of_a_url_are_not_repeated(self) -> None:
         with pytest.raises(hubws.LocalProtocolError) as caught:
-            await fail("ws://me:secret@localhost/")
+            await fail("ws://me:secret%0A@localhost/", stream=Untouchable())
+        assert "secret" not in str(caught.value)
+
+    async def test_user_twice(self) -> None:
+        headers = {"Authorization": "Bearer secret"}
+        with pytest.raises(hubws.LocalProtocolError, match="exclude each other") as caught:
+            await fail("ws://me:secret@localhost/", headers=headers, stream=Untouchable())
         assert "secret" not in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -296,6 +303,10 @@ class TestArguments:
             ({"max_message_size": -1}, ValueError),
             ({"policy": "hope"}, ValueError),
             ({"no_such_setting": 1}, TypeError),
+            ({"max_redirects": -1}, ValueError),
+            ({"unix_path": "/a"}, ValueError),
+            ({"proxy": "http://a"}, ValueError),
+            ({"tls": TLS(), "ssl_context": ssl.create_default_context()}, ValueError),
         ],
     )
     async def test_what_can_not_be_sent(self, options, error) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubws.errors import HandshakeError, LocalProtocolError, UpgradeRefused
+from hubws.errors import HandshakeError, LocalProtocolError, ProxyError, UpgradeRefused
 from hubws.protocol.http import (
     MAX_BODY,
     MAX_HEAD,
@@ -19,6 +19,7 @@ from hubws.protocol.http import (
     RequestReader,
     Response,
     ResponseReader,
+    TunnelReader,
     is_token,
     phrase,
 )
@@ -211,6 +212,16 @@ class TestRequest:
             assert status == 400
             assert text.startswith("not an HTTP request: ")
 
+    @pytest.mark.parametrize(
+        "data",
+        [b"GET /\r\n\r\n", b"GET /\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+        ids=["0.9", "0.9 with LF", "2"],
+    )
+    def test_another_version(self, data: bytes) -> None:
+        """HTTP/0.9, whose head is a line, and HTTP/2, with which llhttp has done at its preface."""
+        for pieces in ([data], by_byte(data)):
+            assert refusal(*pieces) == (400, "not an HTTP/1 request")
+
 
 class TestRequestLimits:
     def test_largest_head(self) -> None:
@@ -279,6 +290,16 @@ class TestWritingResponses:
         expected = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"
         assert Response(200, "abc").to_bytes(with_body=False) == expected
 
+    def test_what_the_connection_is_about(self) -> None:
+        """Upgrade stays in Connection (RFC 9110 §7.8); other options and the length are its own."""
+        headers = [("CONNECTION", "Upgrade, keep-alive"), ("content-length", "9"), ("Upgrade", "x")]
+        assert Response(426, "é", headers).to_bytes() == (
+            b"HTTP/1.1 426 Upgrade Required\r\n"
+            b"Upgrade: x\r\n"
+            b"Content-Length: 2\r\n"
+            b"Connection: Upgrade, close\r\n\r\n\xc3\xa9"
+        )
+
     def test_unknown_status(self) -> None:
         assert phrase(599) == ""
         assert Response(599).to_bytes().startswith(b"HTTP/1.1 599 \r\n")
@@ -345,13 +366,14 @@ class TestReadingResponses:
             assert (response.status, response.body) == (500, b"abc")
 
     def test_bodies_are_bounded(self) -> None:
+        assert MAX_BODY == 4096
         reader = ResponseReader()
         assert reader.receive_data(b"HTTP/1.1 500 x\r\n\r\n" + b"x" * (MAX_BODY - 1)) is None
         response = reader.receive_data(b"y" * 1_000_000)
         assert response is not None
         assert response.body == b"x" * (MAX_BODY - 1) + b"y"
 
-    @pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints"])
+    @pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints", b"199 x"])
     def test_interim_responses(self, status: bytes) -> None:
         """RFC 9110 §15.2: a client must be able to read them, expected or not."""
         data = b"HTTP/1.1 " + status + b"\r\nLink: x\r\n\r\n" + SWITCHING
@@ -394,7 +416,105 @@ class TestReadingResponses:
         with pytest.raises(HandshakeError, match="the head of the server's answer has over 32768"):
             read_response(b"HTTP/1.1 101 x\r\nX: ", *[piece] * 1000)
 
+    def test_largest_head(self) -> None:
+        lines = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX: %b\r\n\r\n"
+        head = lines % (b"x" * (MAX_HEAD - len(lines) + 2))
+        assert len(head) == MAX_HEAD
+        for pieces in ([head + b"rest"], [head[:9], head[9:] + b"rest"], [head, b"rest"]):
+            response, rest = read_response(*pieces)
+            assert response is not None
+            assert (response.status, len(response.headers), rest) == (101, 3, b"rest")
+        longer = head.replace(b"X: ", b"X: x")
+        for pieces in ([longer], [longer[:9], longer[9:]], [longer[:MAX_HEAD], longer[MAX_HEAD:]]):
+            with pytest.raises(HandshakeError, match="the head of the server's answer has over 32"):
+                read_response(*pieces)
+
+    @pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY, MAX_BODY + 1])
+    def test_body_beyond_the_largest_head(self, size: int) -> None:
+        """What is behind the head does not count, also when both come in one read."""
+        start = b"HTTP/1.1 500 x\r\nContent-Length: %d\r\nX: " % size
+        head = start + b"x" * (MAX_HEAD - len(start) - 4 - 10) + b"\r\n\r\n"
+        response, _ = read_response(head + b"y" * size + b"rest")
+        assert response is not None
+        assert (response.status, response.body) == (500, b"y" * min(size, MAX_BODY))
+
     def test_too_many_headers(self) -> None:
         data = b"HTTP/1.1 200 x\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n"
         with pytest.raises(HandshakeError, match="answer has over 128 header lines"):
             read_response(data)
+
+
+class TestTunnelReader:
+    """RFC 9110 §9.3.6: the answer to CONNECT."""
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.1 200 Connection established\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n",
+            b"HTTP/1.1 204 Fine\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nX: y\r\n\r\nHTTP/1.1 299 x\r\n\r\n",
+        ],
+    )
+    @pytest.mark.parametrize("rest", [b"", b"\r\n\r\n", b"HTTP/1.1 101 x\r\n\r\n", b"\x16\x03\x01"])
+    def test_tunnel(self, head: bytes, rest: bytes) -> None:
+        """In any two pieces, and byte by byte."""
+        data = head + rest
+        cuts = [[cut] for cut in range(len(data))] + [list(range(len(data)))]
+        for cut in cuts:
+            reader = TunnelReader()
+            response, behind = None, b""
+            for start, end in itertools.pairwise([0, *(n for n in cut if n), len(data)]):
+                if response is None:
+                    response = reader.receive_data(data[start:end])
+                    behind = reader.rest
+                else:
+                    behind += data[start:end]
+            assert response is not None
+            assert 200 <= response.status < 300
+            assert response.body == b""
+            assert behind == rest
+
+    @pytest.mark.parametrize(
+        ("data", "status", "body"),
+        [
+            (b"HTTP/1.1 407 x\r\nContent-Length: 3\r\n\r\nwho", 407, b"who"),
+            (b"HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n", 502, b""),
+            (
+                b"HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+                403,
+                b"no",
+            ),
+            (b"HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", 101, b""),
+        ],
+    )
+    def test_refusal(self, data: bytes, status: int, body: bytes) -> None:
+        for cut in range(1, len(data)):
+            reader = TunnelReader()
+            response = reader.receive_data(data[:cut]) or reader.receive_data(data[cut:])
+            assert response is not None
+            assert (response.status, response.body) == (status, body)
+
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            (b"HTTP/1.1 200 x\r\nX: " + MAX_HEAD * b"x", "has over 32768 bytes"),
+            (b"HTTP/1.1 200 x\r\n" + 129 * b"X: y\r\n" + b"\r\n", "has over 128 header lines"),
+            (MAX_HEAD * b"\r\n\r\n", "has over 32768 bytes"),
+            (2000 * b"HTTP/1.1 100 Continue\r\n\r\n", "has over 32768 bytes"),
+            (b"SSH-2.0-x\r\n\r\n", "the proxy's answer is not HTTP"),
+            (b"HTTP/1.1 200 x\n\n", "the proxy's answer is not HTTP"),
+        ],
+    )
+    def test_no_answer(self, data: bytes, words: str) -> None:
+        for size in (1000, len(data)):
+            pieces = [data[start : start + size] for start in range(0, len(data), size)]
+            with pytest.raises(ProxyError, match=words):
+                list(map(TunnelReader().receive_data, pieces))
+
+    def test_end(self) -> None:
+        reader = TunnelReader("the proxy http://a:1")
+        assert reader.receive_data(b"HTTP/1.1 200 ") is None
+        with pytest.raises(ProxyError, match="http://a:1 closed the connection before it answered"):
+            reader.receive_eof()
