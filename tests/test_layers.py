@@ -14,7 +14,7 @@ import hubws
 ROOT = Path(hubws.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-ORDER = ["errors native", "protocol", "transport", "connection", "server client hub", "proxy"]
+ORDER = ["errors native", "protocol", "transport", "connection", "server client hub", "proxy testing"]
 LAYERS = {room: layer for layer, rooms in enumerate(ORDER) for room in rooms.split()}
 """By room; rooms of the same layer don't import each other."""
 

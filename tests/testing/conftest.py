@@ -1,0 +1,3 @@
+"""The fixtures that applications use."""
+
+pytest_plugins = ["hubws.testing.fixtures"]

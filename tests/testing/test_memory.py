@@ -1,0 +1,147 @@
+"""Servers and clients in memory."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+import hubws
+from hubws.testing import MemoryListener, open_pair, open_server
+
+
+async def echo(connection: hubws.Connection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+class TestServer:
+    async def test_real_handshake(self) -> None:
+        async with open_server(echo, subprotocols=["chat"], compression=True) as server:
+            async with server.connect(
+                "/lobby?name=Ada", subprotocols=["chat"], compression=True
+            ) as client:
+                assert (client.subprotocol, client.remote) == ("chat", None)
+                assert client.compression is not None
+                await client.send("hello")
+                assert await client.receive() == "hello"
+            with pytest.raises(hubws.HandshakeRefused, match="403"):
+                async with server.connect(origin="http://elsewhere.invalid"):
+                    pass
+
+    async def test_several_clients_and_a_hub(self) -> None:
+        async with hubws.open_hub() as hub:
+
+            async def chat(connection: hubws.Connection) -> None:
+                async with hub.member(connection, connection.path):
+                    async for message in connection:
+                        hub.broadcast(message, topic=connection.path)
+
+            async with (
+                open_server(chat) as server,
+                server.connect("/lobby") as ada,
+                server.connect("/lobby") as mo,
+            ):
+                await trio.testing.wait_all_tasks_blocked()
+                await ada.send("hello")
+                assert [await one.receive() for one in (ada, mo)] == ["hello", "hello"]
+
+    async def test_callbacks(self) -> None:
+        callbacks = hubws.Callbacks(on_message=hubws.Connection.send_nowait)
+        async with open_server(callbacks) as server, server.connect() as client:
+            await client.send(b"hello")
+            assert await client.receive() == b"hello"
+
+    async def test_time_costs_none(self, autojump_clock) -> None:
+        """Keepalive over an hour, and a peer that goes silent in it."""
+        async with open_server(echo) as server, server.connect() as client:
+            await trio.sleep(3600)
+            assert client.rtt.samples > 100
+            assert client.state is hubws.State.OPEN
+
+    async def test_closes_in_order(self) -> None:
+        async with open_server(echo) as server:
+            client_scope = server.connect()
+            client = await client_scope.__aenter__()
+        assert client.close_code == 1001
+        await client_scope.__aexit__(None, None, None)
+
+    async def test_nobody_listens_any_more(self) -> None:
+        async with open_server(echo) as server:
+            pass
+        with pytest.raises(ConnectionRefusedError, match="nobody listens"):
+            async with server.connect():
+                pass
+
+    async def test_errors_come_as_they_are(self) -> None:
+        with pytest.raises(KeyError, match="mine"):
+            async with open_server(echo) as server, server.connect():
+                raise KeyError("mine")
+        with trio.move_on_after(0) as scope:
+            async with open_server(echo) as server, server.connect():
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+
+    async def test_options_are_checked(self) -> None:
+        with pytest.raises(TypeError, match="nonsense"):
+            async with open_server(echo, nonsense=1):
+                pass
+
+
+class TestListener:
+    async def test_waits_to_be_accepted(self) -> None:
+        listener = MemoryListener()
+        async with trio.open_nursery() as nursery:
+            near = await nursery_result(nursery, listener.dial)
+            far = await listener.accept()
+            await (await near()).send_all(b"x")
+            assert await far.receive_some() == b"x"
+        await listener.aclose()
+
+
+async def nursery_result(nursery: trio.Nursery, function):
+    """Start a function; what is returned waits for its result."""
+    send, receive = trio.open_memory_channel(1)
+
+    async def run() -> None:
+        await send.send(await function())
+
+    nursery.start_soon(run)
+    return receive.receive
+
+
+class TestPair:
+    async def test_each_is_the_others_peer(self) -> None:
+        async with open_pair(max_message_size=10, server={"headers": {"X-By": "hubws"}}) as pair:
+            client, server = pair
+            assert (client.is_client, server.is_client) == (True, False)
+            assert client.response.headers["X-By"] == "hubws"
+            await client.send("hello")
+            await server.send(b"back")
+            assert (await server.receive(), await client.receive()) == ("hello", b"back")
+            await client.send("longer than that")
+            with pytest.raises(hubws.ConnectionClosed, match="1009"):
+                await server.receive()
+        assert client.close_code == 1009
+
+    async def test_both_are_closed_after_it(self) -> None:
+        async with open_pair() as (client, server):
+            pass
+        assert client.closure.clean
+        assert server.closure.clean
+
+    async def test_errors_come_as_they_are(self) -> None:
+        with pytest.raises(KeyError, match="mine"):
+            async with open_pair():
+                raise KeyError("mine")
+
+
+async def test_fixtures(hubws_pair, hubws_server) -> None:
+    client, server = hubws_pair
+    await client.send("hello")
+    assert await server.receive() == "hello"
+    one, other = await hubws_server(echo), await hubws_server(echo)
+    async with one.connect() as first, other.connect() as second:
+        for connection in (first, second):
+            await connection.send("hello")
+            assert await connection.receive() == "hello"
