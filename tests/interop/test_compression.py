@@ -6,6 +6,7 @@ import json
 
 import pytest
 import trio
+import trio.testing
 
 import hubws
 
@@ -55,3 +56,14 @@ async def test_fragments(open_pair) -> None:
             assert await connection.receive() == "".join(text)
             nursery.start_soon(peer.send, binary)
             assert await connection.receive() == b"".join(binary)
+
+
+async def test_pieces_among_whole_messages(open_pair) -> None:
+    text = ["word " * 100, "", "世界 " * 300]
+    async with open_pair() as (connection, peer), trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(connection.send_stream, text)
+            await trio.testing.wait_all_tasks_blocked()
+            await connection.send("word " * 100 + "世界 " * 300)
+            assert await peer.receive() == "".join(text)
+            assert await peer.receive() == "word " * 100 + "世界 " * 300

@@ -43,6 +43,18 @@ async def test_fragments(open_pair) -> None:
         assert await connection.receive() == MEGABYTE
 
 
+async def test_messages_in_pieces(open_pair) -> None:
+    text = ["Grüße, ", "", "世界", " 🎉" * 1000]
+    async with open_pair() as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.send_stream, text)
+        assert await peer.receive() == "".join(text)
+        nursery.start_soon(connection.send_stream, [MEGABYTE[:600_000], MEGABYTE[600_000:]])
+        assert await peer.receive() == MEGABYTE
+        nursery.start_soon(peer.send, MEGABYTE)
+        async with connection.receive_stream() as message:
+            assert b"".join([piece async for piece in message]) == MEGABYTE
+
+
 async def test_pings(open_pair) -> None:
     async with open_pair() as (connection, peer):
         assert await peer.ping(b"from the peer")
