@@ -15,7 +15,7 @@ CHECKED := $(filter true,$(CI))
 export HUBWS_NATIVE ?= $(if $(CHECKED),require,auto)
 
 PYTEST := $(BIN)/python -m pytest $(if $(CHECKED),-p tests.no_skips)
-SOCKET_TESTS := tests/connection tests/server tests/hub tests/client
+SOCKET_TESTS := tests/connection tests/server tests/hub tests/client tests/proxy
 ROOMS := hubws tests examples benchmarks compliance fuzzing setup.py
 
 MAKEFLAGS += --no-print-directory

@@ -8,6 +8,8 @@ The layers, each importing only from those above it:
     connection/             one peer
     server/  client/        listening and dialling
     hub/                    many peers
+    proxy/                  clients in front, backends behind; not imported here
+    testing/                what applications' tests use; not imported here
 """
 
 from .client.connect import connect

@@ -18,6 +18,8 @@ import pytest
 import trio
 
 import hubws
+import hubws.proxy
+import hubws.testing.fixtures
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -14,7 +14,16 @@ import hubws
 ROOT = Path(hubws.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-ORDER = ["errors native", "protocol", "transport", "connection", "server client hub", "proxy testing"]
+ORDER = [
+    "errors native",
+    "protocol",
+    "transport",
+    "connection",
+    "server client hub",
+    "proxy testing",
+    "cli",
+    "__main__",
+]
 LAYERS = {room: layer for layer, rooms in enumerate(ORDER) for room in rooms.split()}
 """By room; rooms of the same layer don't import each other."""
 

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -28,8 +28,9 @@ from ..protocol.handshake import (
     is_upgrade,
     upgrade_required,
 )
-from ..protocol.http import Request, RequestReader, Response
-from ..transport.abc import Payload, Transport
+from ..protocol.http import Headers, Request, RequestReader, Response, is_token
+from ..protocol.state import Closure
+from ..transport.abc import Payload, SocketAddress, Transport
 from ..transport.poller import Poller
 from ..transport.timers import Timer
 from .authentication import Authenticate
@@ -53,6 +54,10 @@ Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 RequestHandler: TypeAlias = Callable[[Request], Response | None]
 """Answers a plain HTTP request, or None for 426 Upgrade Required."""
 
+Forward: TypeAlias = "Callable[[Offer], Awaitable[None]]"
+"""Answers a proper opening handshake in its own way: by `Offer.open`, `Offer.hand_over`, or by raising
+UpgradeRefused. It is cancelled when the client goes away, and when the server drains."""
+
 
 @attrs.frozen(kw_only=True)
 class Service:
@@ -70,6 +75,43 @@ class Service:
     authenticate: Authenticate | None = None
     on_request: RequestHandler | None = None
     handshake_timeout: float = 10.0
+    forward: Forward | None = None
+    """Who answers instead of the server itself, once the client is let in: a proxy."""
+    forward_timeout: float = 10.0
+    """How long that may take, in seconds, counted from when the request was there."""
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.subprotocols, str) or not all(map(is_token, self.subprotocols)):
+            raise ValueError(f"subprotocols is a sequence of tokens, not {self.subprotocols!r}")
+        if isinstance(self.origins, str) and self.origins not in ("same", "any"):
+            raise ValueError(f"origins is 'same', 'any' or a list of origins, not {self.origins!r}")
+        if not self.handshake_timeout > 0:
+            raise ValueError(f"handshake_timeout must be over 0, not {self.handshake_timeout!r}")
+        if self.authenticate is not None and not callable(self.authenticate):
+            raise TypeError(f"authenticate is a function, not {self.authenticate!r}")
+
+
+class Tunnel(Protocol):
+    """What may take over a client's stream instead of a connection, as far as the server knows it."""
+
+    remote: SocketAddress
+    user: Any
+
+    @property
+    def closure(self) -> Closure | None:
+        """How it ended, None when it does not know."""
+
+    def begin(self, rest: bytes) -> None:
+        """Begin; `rest` is what came behind the request."""
+
+    def close_nowait(self, code: int | None, reason: str) -> None:
+        """Begin to end: the server drains."""
+
+    def abort(self) -> None:
+        """End at once."""
+
+    def add_end_callback(self, callback: Callable[[Any], object]) -> None:
+        """Call a function once it has ended."""
 
 
 class Incoming:
@@ -108,7 +150,7 @@ class Incoming:
 
     def _expire(self) -> None:
         if self._hook_scope is not None:
-            logger.info("authenticating %s took too long", self._transport.remote)
+            logger.info("judging the request of %s took too long", self._transport.remote)
         elif self._transport.receiver is self:  # else it has been answered, and stays
             logger.info("no opening handshake came from %s in time", self._transport.remote)
         self.close()
@@ -171,45 +213,52 @@ class Incoming:
         """Judge an opening handshake; what costs least comes first."""
         service, headers = self._server.service, self._reader.headers
         key = check_request(request, headers)
+        accept: Callable[[Any], object]
         check_origin(headers, service.origins, is_secure=service.is_secure)
-        subprotocol = choose_subprotocol(headers, service.subprotocols)
-        compression = choose_compression(headers, service.settings.compression)
-        accept = partial(self._accept, request, key, subprotocol, compression)
+        if service.forward is None:
+            subprotocol = choose_subprotocol(headers, service.subprotocols)
+            compression = choose_compression(headers, service.settings.compression)
+            accept = partial(self._accept, request, key, subprotocol, compression)
+        else:
+            accept = partial(self._forward, request, key)
         self._server.admission.check(self._transport.remote)
         if service.authenticate is None:
             accept(None)
             return
         answer = service.authenticate(request)
         if inspect.isawaitable(answer):
-            self._hook_scope = trio.CancelScope()
-            self._server.start_soon(self._authenticate, self._hook_scope, answer, accept)
+            self._wait_for(answer, partial(self._admit, accept=accept))
         else:
             self._admit(answer, accept)
 
-    async def _authenticate(
-        self, scope: trio.CancelScope, answer: Awaitable[Any], accept: Callable[[Any], None]
+    def _wait_for(self, hook: Awaitable[Any], proceed: Callable[[Any], object]) -> None:
+        self._hook_scope = trio.CancelScope()
+        self._server.start_soon(self._await, self._hook_scope, hook, proceed)
+
+    async def _await(
+        self, scope: trio.CancelScope, hook: Awaitable[Any], proceed: Callable[[Any], object]
     ) -> None:
-        """Await what `authenticate` says, unless the handshake is given up before."""
-        user: Any = None
+        """Await what a hook says, unless the handshake is given up before, and go on with that."""
+        said: Any = None
         failure: Exception | None = None
         try:
             with scope:
-                user = await answer
+                said = await hook
         except Exception as error:  # noqa: BLE001 - logged below
             failure = error
         if self._hook_scope is not scope:
-            return  # the handshake was given up
+            return  # the handshake was given up, or the hook has answered it
         self._hook_scope = None
         self._transport.resume()
         if failure is not None:
             self._refuse(failure)
             return
         try:
-            self._admit(user, accept)
+            proceed(said)
         except Exception as error:  # noqa: BLE001 - logged there
             self._refuse(error)
 
-    def _admit(self, user: Any, accept: Callable[[Any], None]) -> None:
+    def _admit(self, user: Any, accept: Callable[[Any], object]) -> None:
         if isinstance(user, Response):
             if not 300 <= user.status <= 599:
                 raise ValueError(
@@ -226,9 +275,10 @@ class Incoming:
         subprotocol: str | None,
         compression: DeflateParameters | None,
         user: Any,
-    ) -> None:
+        headers: bytes = b"",
+    ) -> Connection:
         service = self._server.service
-        acceptance = build_acceptance(key, subprotocol, compression, service.headers)
+        acceptance = build_acceptance(key, subprotocol, compression, service.headers + headers)
         self._timer.cancel()
         connection = Connection(
             self._transport,
@@ -245,6 +295,50 @@ class Incoming:
         self._server.adopt(self, connection)
         connection.begin(self._reader.rest + self._early)
         self._server.after_opening(connection)
+        return connection
+
+    # -- forwarding ----------------------------------------------------------------------------
+
+    def _forward(self, request: Request, key: str, user: Any) -> None:
+        """Have somebody else answer, who has a time of its own for it."""
+        service = self._server.service
+        assert service.forward is not None
+        self._timer.cancel()
+        self._timer = self._poller.timers.call_later(
+            service.forward_timeout + GOODBYE, self._expire
+        )
+        offer = Offer(self, request, self._reader.headers, key, user, self._transport.remote)
+        self._wait_for(service.forward(offer), _not_answered)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client still waits for what a hook says."""
+        return self._hook_scope is not None
+
+    def check(self, user: Any) -> None:
+        """Judge again whether there is room (see `Offer.check`)."""
+        self._server.admission.check(self._transport.remote, user)
+
+    def open(self, offer: Offer, *answer: Any) -> Connection:
+        """Answer an offer with 101 (see `Offer.open`)."""
+        self._hook_scope = None
+        self._transport.resume()
+        subprotocol, compression, headers = answer
+        return self._accept(offer.request, offer.key, subprotocol, compression, offer.user, headers)
+
+    def acceptance(self, key: str, subprotocol: str | None, headers: bytes) -> bytes:
+        """A 101 (see `Offer.acceptance`)."""
+        return build_acceptance(key, subprotocol, None, self._server.service.headers + headers)
+
+    def hand_over(self, make: Callable[[Transport], Tunnel]) -> None:
+        """Give the client's stream away (see `Offer.hand_over`)."""
+        tunnel = make(self._transport)
+        self._hook_scope = None
+        self._timer.cancel()
+        self._transport.resume()
+        self._server.adopt(self, tunnel)
+        tunnel.begin(self._reader.rest + self._early)
+        self._server.after_opening(tunnel)
 
     def _refuse(self, error: Exception) -> None:
         if isinstance(error, UpgradeRefused):
@@ -282,6 +376,47 @@ class Incoming:
         # response might be lost: wait for the client to close, or for the timer.
         if self._is_ended or not self._transport.end_output():
             self.close()
+
+
+def _not_answered(_: object) -> None:
+    raise RuntimeError("forward returned without an answer")
+
+
+@attrs.frozen
+class Offer:
+    """A client's opening handshake, proper and let in, for `Service.forward` to answer."""
+
+    _incoming: Incoming
+    request: Request
+    headers: Headers
+    """The request's."""
+    key: str
+    """Its Sec-WebSocket-Key."""
+    user: Any
+    remote: SocketAddress
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be answered: the client is there, and nobody has answered."""
+        return self._incoming.is_waiting
+
+    def check(self) -> None:
+        """Raise UpgradeRefused if there are too many connections by now."""
+        self._incoming.check(self.user)
+
+    def open(
+        self, subprotocol: str | None, compression: DeflateParameters | None, headers: bytes
+    ) -> Connection:
+        """Answer with 101 and more header lines; the connection is the server's own. While open."""
+        return self._incoming.open(self, subprotocol, compression, headers)
+
+    def acceptance(self, subprotocol: str | None, headers: bytes) -> bytes:
+        """The 101 for it, with more header lines; for who takes the client's stream over."""
+        return self._incoming.acceptance(self.key, subprotocol, headers)
+
+    def hand_over(self, make: Callable[[Transport], Tunnel]) -> None:
+        """Give the client's stream to what `make` makes of it, which sends the 101. While open."""
+        self._incoming.hand_over(make)
 
 
 class Ignorer:

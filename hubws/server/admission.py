@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,6 +14,9 @@ from ..connection.connection import Connection
 from ..errors import UpgradeRefused
 from ..protocol.http import Response
 from ..transport.abc import SocketAddress
+
+if TYPE_CHECKING:
+    from .accept import Tunnel
 
 RETRY_AFTER = 5.0
 """What those beyond a limit are told to wait when nothing else is said, in seconds."""
@@ -99,15 +102,15 @@ class Admission:
         seconds = self._limits.retry_after
         return UpgradeRefused(unavailable(why, RETRY_AFTER if seconds is None else seconds))
 
-    def enter(self, connection: Connection) -> None:
+    def enter(self, connection: Connection | Tunnel) -> None:
         """Count a connection."""
         self._change(connection, 1)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Connection | Tunnel) -> None:
         """Count it no more."""
         self._change(connection, -1)
 
-    def _change(self, connection: Connection, by: int) -> None:
+    def _change(self, connection: Connection | Tunnel, by: int) -> None:
         self._total += by
         if self._limits.max_connections_per_address is not None:
             key = address_key(connection.remote)

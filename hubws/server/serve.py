@@ -7,12 +7,13 @@ import ssl
 from collections.abc import Sequence
 from typing import Any, Unpack
 
+import attrs
 import trio
 
 from ..connection.callbacks import NO_CALLBACKS, Callbacks
 from ..connection.settings import Settings, SettingsArguments
 from ..protocol.handshake import Origins
-from ..protocol.http import HeaderPairs, Headers, is_token
+from ..protocol.http import HeaderPairs, Headers
 from .accept import Handler, RequestHandler, Service
 from .admission import AdmissionLimits
 from .authentication import Authenticate
@@ -103,17 +104,8 @@ async def serve(
         function = handler
     else:
         raise TypeError(f"handler is an async function or Callbacks, not {handler!r}")
-    if isinstance(subprotocols, str) or not all(map(is_token, subprotocols)):
-        raise ValueError(f"subprotocols is a sequence of tokens, not {subprotocols!r}")
-    if isinstance(origins, str) and origins not in ("same", "any"):
-        raise ValueError(f"origins is 'same', 'any' or a list of origins, not {origins!r}")
-    if not handshake_timeout > 0:
-        raise ValueError(f"handshake_timeout must be over 0, not {handshake_timeout!r}")
-    if authenticate is not None and not callable(authenticate):
-        raise TypeError(f"authenticate is a function, not {authenticate!r}")
     if max_connections_per_user is not None and authenticate is None:
         raise TypeError("max_connections_per_user needs authenticate, which says who a user is")
-    check_drain(grace, spread, retry_after)
     limits = AdmissionLimits(
         max_connections=max_connections,
         max_connections_per_address=max_connections_per_address,
@@ -121,8 +113,6 @@ async def serve(
         max_handshakes=max_handshakes,
         retry_after=retry_after,
     )
-    if port is None and not listeners and unix_path is None:
-        raise TypeError("serve needs a port, listeners or unix_path to listen on")
     service = Service(
         handler=function,
         callbacks=callbacks,
@@ -135,19 +125,61 @@ async def serve(
         on_request=on_request,
         handshake_timeout=handshake_timeout,
     )
-    opened = list(listeners or ())  # what is handed over to a successor is taken out of it
+    where = Where(host=host, port=port, listeners=listeners, unix_path=unix_path, backlog=backlog)
+    drain = Drain(grace=grace, spread=spread, retry_after=retry_after)
+    await run(service, where, limits, ssl_context, drain, task_status)
+
+
+@attrs.frozen(kw_only=True)
+class Where:
+    """Where to listen; see `serve`."""
+
+    host: str | bytes | None
+    port: int | None
+    listeners: Sequence[trio.abc.Listener[Any]] | None
+    unix_path: str | os.PathLike[str] | None
+    backlog: int
+
+    def __attrs_post_init__(self) -> None:
+        if self.port is None and not self.listeners and self.unix_path is None:
+            raise TypeError("serve needs a port, listeners or unix_path to listen on")
+
+
+@attrs.frozen(kw_only=True)
+class Drain:
+    """How to end when cancelled; see `serve`."""
+
+    grace: float
+    spread: float
+    retry_after: float | None
+
+    def __attrs_post_init__(self) -> None:
+        check_drain(self.grace, self.spread, self.retry_after)
+
+
+async def run(
+    service: Service,
+    where: Where,
+    limits: AdmissionLimits,
+    ssl_context: ssl.SSLContext | None,
+    drain: Drain,
+    task_status: trio.TaskStatus[Server],
+) -> None:
+    """Listen there and serve until cancelled or drained."""
+    opened = list(where.listeners or ())  # what is handed over to a successor is taken out of it
     unix_listener: trio.SocketListener | None = None
     try:
-        if port is not None:
-            opened += await trio.open_tcp_listeners(port, host=host, backlog=backlog)
-        if unix_path is not None:
-            unix_listener = open_unix_listener(unix_path, backlog)
+        if where.port is not None:
+            opened += await trio.open_tcp_listeners(
+                where.port, host=where.host, backlog=where.backlog
+            )
+        if where.unix_path is not None:
+            unix_listener = open_unix_listener(where.unix_path, where.backlog)
             opened.append(unix_listener)
-        drain = {"grace": grace, "spread": spread, "retry_after": retry_after}
         await _run(service, opened, limits, ssl_context, drain, task_status)
     finally:
-        if unix_path is not None and unix_listener in opened:
-            await remove(unix_path)
+        if where.unix_path is not None and unix_listener in opened:
+            await remove(where.unix_path)
         for listener in opened:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(listener)
@@ -158,7 +190,7 @@ async def _run(
     listeners: list[trio.abc.Listener[Any]],
     limits: AdmissionLimits,
     ssl_context: ssl.SSLContext | None,
-    drain: dict[str, Any],
+    drain: Drain,
     task_status: trio.TaskStatus[Server],
 ) -> None:
     """Accept until cancelled or drained, and give every handler until the end of the drain.
@@ -178,8 +210,8 @@ async def _run(
         except BaseException as error:  # noqa: BLE001 - raised below, when all is closed
             failure = error
         with trio.CancelScope(shield=True):
-            deadline = trio.current_time() + drain["grace"]
-            await server.drain(**drain)
+            deadline = trio.current_time() + drain.grace
+            await server.drain(drain.grace, spread=drain.spread, retry_after=drain.retry_after)
             handlers.cancel_scope.deadline = max(deadline, trio.current_time())
             stop.set()
     if failure is not None:

@@ -17,7 +17,7 @@ from ..connection.connection import Connection
 from ..protocol.frames import CloseCode
 from ..transport.abc import SocketAddress, Transport
 from ..transport.poller import current_poller
-from .accept import Incoming, Service, handle
+from .accept import Incoming, Service, Tunnel, handle
 from .acceptor import Acceptor
 from .admission import RETRY_AFTER, Admission, AdmissionLimits, check_retry_after, unavailable
 from .listeners import MAX_LISTENERS, hand_over, socket_of
@@ -72,7 +72,7 @@ class Server:
             max_handshakes=limits.max_handshakes,
         )
         self.admission = Admission(limits)
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Any, None] = {}  # and a proxy's tunnels
         self._incoming: dict[Incoming, None] = {}
         self._accepted = 0
         self._is_detached = False
@@ -107,6 +107,10 @@ class Server:
     async def accept_forever(self) -> None:
         """Accept on all listeners until the server drains."""
         await self._acceptor.run(self.listeners)
+        await self.wait_draining()
+
+    async def wait_draining(self) -> None:
+        """Wait until the server begins to drain."""
         await self._draining.wait()
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -139,23 +143,23 @@ class Server:
             self._acceptor.unwatch(incoming.close)
             self.give_up()
 
-    def adopt(self, incoming: Incoming, connection: Connection) -> None:
-        """Take a connection whose opening handshake is done."""
+    def adopt(self, incoming: Incoming, connection: Connection | Tunnel) -> None:
+        """Take a connection, or a proxy's tunnel, whose opening handshake is done."""
         self._accepted += 1
         self._connections[connection] = None
         self.admission.enter(connection)
         self.release(incoming)
         connection.add_end_callback(self._forget)
-        if self.service.handler is not None:
+        if self.service.handler is not None and isinstance(connection, Connection):
             self._poller.has_woken = True
             self._nursery.start_soon(handle, self.service.handler, connection)
 
-    def after_opening(self, connection: Connection) -> None:
+    def after_opening(self, connection: Connection | Tunnel) -> None:
         """See off a connection that opened while the server drains."""
         if self._drain is not None:
             self._drain.close(connection)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection | Tunnel) -> None:
         del self._connections[connection]
         self.admission.leave(connection)
         self._tell_if_idle()
@@ -272,14 +276,14 @@ class _Drain:
         self.done = trio.Event()
         self._spread = spread
         self._retry_after = retry_after
-        self._closed: list[Connection] = []
+        self._closed: list[Connection | Tunnel] = []
 
     def retry_seconds(self) -> float:
         """When a client should come back: not all at once."""
         base = RETRY_AFTER if self._retry_after is None else self._retry_after
         return base + random.uniform(0, self._spread)  # noqa: S311 - no secret
 
-    def close(self, connection: Connection) -> None:
+    def close(self, connection: Connection | Tunnel) -> None:
         """Close one."""
         reason = ""
         if self._retry_after is not None:
@@ -287,7 +291,7 @@ class _Drain:
         connection.close_nowait(CloseCode.GOING_AWAY, reason)
         self._closed.append(connection)
 
-    async def close_all(self, connections: list[Connection]) -> None:
+    async def close_all(self, connections: list[Connection | Tunnel]) -> None:
         """Close them at even distances."""
         began = trio.current_time()
         for number, connection in enumerate(connections, 1):
