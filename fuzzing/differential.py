@@ -31,7 +31,7 @@ from fuzzing import traffic  # noqa: E402
 from fuzzing.feeding import cut  # noqa: E402
 from hubws.protocol.deflate import TAIL, Deflate, DeflateParameters  # noqa: E402
 from hubws.protocol.endpoint import Endpoint, Ping, Pong, Violation  # noqa: E402
-from hubws.protocol.frames import RSV1, Frame, parse_header  # noqa: E402
+from hubws.protocol.frames import RSV1, Frame, Opcode, parse_header  # noqa: E402
 from hubws.protocol.state import Close  # noqa: E402
 
 LIMIT = 1000
@@ -369,6 +369,18 @@ RULES = (
         ("websockets",),
         "of a close frame with a bad code and a bad reason websockets sees the reason first; both fail",
         lambda d: d.we_fail(1002, "close code") and d.they_fail(1007, "'utf-8' codec"),
+    ),
+    Rule(
+        "close-1014",
+        ("wsproto",),
+        "wsproto does not know close code 1014, bad gateway, which IANA has registered since RFC 6455",
+        lambda d: (
+            d.they_fail(1002, "CLOSE with unknown reserved code")
+            and any(
+                frame.opcode == Opcode.CLOSE and frame.payload[:2] == b"\x03\xf6"
+                for frame in frames_of(d.case)
+            )
+        ),
     ),
     Rule(
         "close-in-message",

@@ -142,7 +142,7 @@ def check_round_trip(messages: Sequence[bytes], option: int, bits: int) -> None:
             half = len(message) // 2
             pieces = [message[:half], message[half:]]
             sent = b"".join(
-                deflater.compress_piece(piece, last=last)
+                deflater.compress_piece(piece, first=not last, last=last)
                 for piece, last in zip(pieces, (False, True), strict=True)
             )
         else:

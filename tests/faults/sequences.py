@@ -201,6 +201,8 @@ class Session:
             yield "what was received is said to be undelivered"
         if seen.received is not None and received < left:
             yield "the close frame came, but not all before it"
+        if seen.unreceived:
+            yield "something was dropped although it was being taken"
         if told.clean and seen.clean and received != accepted:
             yield "it was clean for both, but something is missing"
         answered = told.received is not None and told.received.code == CLOSED

@@ -31,6 +31,7 @@ EXAMPLES = {
     "text-at-once": (None, wire(1, b"\xff", fin=False)),
     "surrogate-at-once": (None, wire(1, b"\xed\xa0", fin=False)),
     "reason-first": (None, wire(8, b"\x03\xed\xff")),
+    "close-1014": (None, wire(8, b"\x03\xf6")),
     "close-in-message": (None, wire(2, fin=False) + wire(8)),
     "no-limit": (None, wire(2, bytes(1001))),
     "deflate-code": (DEFLATE, wire(2, b"\xff", rsv1=True)),

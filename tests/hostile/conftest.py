@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from .report import ROWS, report
+from .report import ROWS, Names, report
 from .siege import Siege, Victim, besiege
 
 if not sys.platform.startswith("linux"):  # what a process uses is read from /proc
@@ -51,18 +51,21 @@ def victim(start_victim: StartVictim) -> Victim:
 
 
 @pytest.fixture
-async def siege(victim: Victim, request: pytest.FixtureRequest) -> AsyncIterator[Siege]:
+async def siege(victim: Victim, names: Names) -> AsyncIterator[Siege]:
     """Attack the module's victim; what holds for every attack is asserted when the test is done."""
-    async with besiege(victim, *_names(request.node)) as siege:
+    async with besiege(victim, names) as siege:
         yield siege
 
 
-def _names(test: pytest.Function) -> tuple[str, str, str]:
-    """The module's theme, what the test does, by its docstring, and in which way."""
+@pytest.fixture
+def names(request: pytest.FixtureRequest) -> Names:
+    """What stands in the report."""
+    test = request.node
     theme = test.module.__doc__.partition("\n")[0]
     function = getattr(test.module, test.originalname)  # pytest-trio has wrapped test.function
     name = function.__doc__.partition("\n")[0].rstrip(".")
-    return theme, name, test.callspec.id if hasattr(test, "callspec") else ""
+    way = test.callspec.id if hasattr(test, "callspec") else ""
+    return theme, f"{test.path.name}::{test.originalname}", name, way
 
 
 def pytest_sessionfinish() -> None:

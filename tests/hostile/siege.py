@@ -6,6 +6,7 @@ import json
 import math
 import os
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import trio
 import hubws
 
 from .attacker import HELD_BACK, SERVED, Outcome, Raw
-from .report import ROWS, Row
+from .report import ROWS, Names, Row
 
 MAX_CPU = 0.25
 """What one attack may cost the victim, in seconds of CPU time."""
@@ -51,6 +52,7 @@ class Victim:
             [sys.executable, str(PROCESS), str(folder), str(descriptors)],
             stdout=subprocess.PIPE,
             stderr=handle,
+            env=os.environ | {"PYTHONPATH": str(Path(hubws.__file__).parents[1])},  # the same hubws
         )
         os.close(handle)
         assert self.process.stdout is not None
@@ -162,9 +164,18 @@ class Siege:
         self._streams.clear()
 
     async def dial(
-        self, script: Script, *, scheme: str = "ws", greet: bool = False, **options: Any
+        self,
+        script: Script,
+        *,
+        scheme: str = "ws",
+        user: str = "",
+        greet: bool = False,
+        **options: Any,
     ) -> dict[str, Any]:
-        """Have the victim dial a server that does what the script says; returns what it tells."""
+        """Have the victim dial a server that does what the script says; returns what it tells.
+
+        `user` is what stands before the host in the URL.
+        """
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with listener, trio.open_nursery() as nursery:
 
@@ -175,7 +186,7 @@ class Siege:
                     await script(Raw(stream))
 
             nursery.start_soon(serve)
-            url = f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}/"
+            url = f"{scheme}://{user}127.0.0.1:{listener.socket.getsockname()[1]}/"
             report = await self.order({"url": url, "options": options, "greet": greet})
             nursery.cancel_scope.cancel()
         return report
@@ -244,7 +255,7 @@ class Siege:
 
 
 @asynccontextmanager
-async def besiege(victim: Victim, theme: str, name: str, way: str) -> AsyncIterator[Siege]:
+async def besiege(victim: Victim, names: Names) -> AsyncIterator[Siege]:
     """Attack a victim within the block, and assert afterwards what holds for every attack.
 
     Nothing of it is left, the victim serves on, and what it cost and caused to be logged keeps within
@@ -272,7 +283,7 @@ async def besiege(victim: Victim, theme: str, name: str, way: str) -> AsyncItera
             memory = victim.memory("VmHWM") - memory
         lines = victim.log()[logged:]
         assert siege.outcome is not None, "the test asserts no outcome"
-        ROWS.append(Row(theme, name, way, siege.outcome, cpu, memory, len(lines)))
+        ROWS.append(Row(*names, siege.outcome, cpu, memory, siege.fills, len(lines)))
         check_log(siege, lines)
         assert cpu <= MAX_CPU or cpu <= MAX_CPU * slowness(), f"it took {cpu:.3f} s of CPU time"
         excess = memory - siege.fills
@@ -287,7 +298,7 @@ def slowness() -> float:
         sum(number & 7 for number in range(100_000))
         return time.thread_time() - began
 
-    return max(1, min(work() for _ in range(5)) / PACE)
+    return max(1, statistics.fmean(work() for _ in range(20)) / PACE)
 
 
 def check_log(siege: Siege, lines: list[str]) -> None:

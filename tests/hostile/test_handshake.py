@@ -582,10 +582,9 @@ def poor_victim(start_victim):
     return start_victim(descriptors=64)
 
 
-async def test_descriptors_run_out(poor_victim) -> None:
+async def test_descriptors_run_out(poor_victim, names) -> None:
     """100 connections to a server that may have 64 descriptors (trio's serve_listeners)."""
-    name = "100 connections to a server that may have 64 descriptors"
-    async with besiege(poor_victim, __doc__, name, "") as siege:
+    async with besiege(poor_victim, names) as siege:
         siege.warnings = 3  # one a second
         for _ in range(100):
             await siege.connect()

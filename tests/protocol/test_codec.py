@@ -258,6 +258,14 @@ class TestEncode:
                 function(*args)
             assert str(caught.value).endswith(repr(key))
 
+    def test_of_bad_arguments_the_first_byte_and_the_key_come_first(
+        self, codec: ModuleType
+    ) -> None:
+        with pytest.raises(ValueError, match="a masking key is 4 bytes or None, not b'x'"):
+            codec.encode_frame(0x81, 5, b"x")
+        with pytest.raises(ValueError, match="the first byte of a frame is 0 to 255, not 256"):
+            codec.encode_frame(256, 5, b"x")
+
     def test_a_released_view(self, codec: ModuleType) -> None:
         view = memoryview(b"abc")
         view.release()

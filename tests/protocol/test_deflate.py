@@ -195,6 +195,8 @@ class TestSettings:
         ("setting", "value"),
         [
             ("server_max_window_bits", 7),
+            ("server_max_window_bits", 16),
+            ("client_max_window_bits", 7),
             ("client_max_window_bits", 16),
             ("server_max_window_bits", 9.0),
             ("level", 10),
@@ -220,6 +222,11 @@ class TestSettings:
         ):
             made = attrs.asdict(Deflate(**settings))  # type: ignore[arg-type]
             assert settings.items() <= made.items()
+
+    def test_all_by_name(self) -> None:
+        for kind in (Deflate, DeflateParameters):
+            with pytest.raises(TypeError, match="positional argument"):
+                kind(True)  # type: ignore[call-arg]
 
     def test_defaults(self) -> None:
         assert attrs.asdict(Deflate()) == {
@@ -353,8 +360,9 @@ class TestInflating:
         inflater = make_inflater()
         for _ in range(3):
             assert inflate(inflater, bytes.fromhex("03 00") * 16 + HELLO) == b"Hello"
-        message = invalid(inflater, bytes.fromhex("03 00") * 17)
-        assert message == "a compressed message is not valid: it has over 16 final blocks"
+        for each in (inflater, make_inflater()):
+            message = invalid(each, bytes.fromhex("03 00") * 17)
+            assert message == "a compressed message is not valid: it has over 16 final blocks"
 
     @pytest.mark.parametrize("size", [LIMIT, SLICE, SLICE - 1, SLICE + 1, 2 * SLICE, 1, 0])
     def test_limit(self, size: int) -> None:
@@ -482,7 +490,12 @@ class TestDeflating:
         assert (
             make_deflater(bits=8, takeover=True).form == make_deflater(bits=9, takeover=False).form
         )
-        others = [{"bits": 10}, {"level": 2}, {"memory_level": 6}, {"min_size": 1}]
+        others: list[dict[str, Any]] = [
+            {"bits": 10},
+            {"level": 2},
+            {"memory_level": 6},
+            {"min_size": 1},
+        ]
         assert len({make_deflater(**{"bits": 9, **other}).form for other in [{}, *others]}) == 5
 
     @pytest.mark.parametrize("takeover", [True, False])

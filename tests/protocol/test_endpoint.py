@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hubws.errors import LocalProtocolError
 from hubws.protocol.endpoint import Endpoint, Event, Ping, Pong, Violation
 from hubws.protocol.frames import Frame, Opcode
+from hubws.protocol.messages import PartialMessage, Piece
 from hubws.protocol.state import Close, State
 
 pytestmark = pytest.mark.usefixtures("both_codecs")
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("both_codecs")
 KEY = bytes.fromhex("37fa213d")
 LIMIT = 1000
 
-Plain: TypeAlias = str | bytes | Ping | Pong | Close | Frame | tuple[str, int]
+Plain: TypeAlias = str | bytes | Piece | Ping | Pong | Close | Frame | tuple[str, int]
 
 
 def make_endpoint(*, is_client: bool = False, limit: int = LIMIT, **options: Any) -> Endpoint:
@@ -375,6 +377,13 @@ class TestClosing:
         endpoint.ignore()
         assert receive(endpoint, side.frame(1, b"text"), side.frame(3)) == []
         assert endpoint.state is State.OPEN
+
+    def test_ignoring_forgets_what_has_come(self, side: Side) -> None:
+        endpoint = side.endpoint()
+        receive(endpoint, side.frame(1, b"half", fin=False) + side.frame(0, b"more")[:-1])
+        assert any(isinstance(held, PartialMessage) for held in gc.get_referents(endpoint))
+        endpoint.ignore()
+        assert not any(isinstance(held, PartialMessage) for held in gc.get_referents(endpoint))
 
 
 class TestReportingFrames:

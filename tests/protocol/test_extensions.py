@@ -72,6 +72,18 @@ class TestParse:
             parse_extensions([value])
         assert len(str(caught.value)) < 200
 
+    def test_only_40_characters_are_quoted(self) -> None:
+        for value, expected in [
+            ("a " + "b" * 90, f"'{'b' * 40}' can't stand in a list of extensions"),
+            (
+                f'a; b="{"c" * 39} {"d" * 90}"',
+                f"'{'c' * 39} ' is no value of an extension's parameter: it must be a token",
+            ),
+        ]:
+            with pytest.raises(ValueError, match="extension") as caught:
+                parse_extensions([value])
+            assert str(caught.value) == expected
+
     def test_long_and_good(self) -> None:
         assert len(parse_extensions(["a; b=c," * 10_000])) == 10_000
         assert len(parse_extensions([","] * 10_000)) == 0

@@ -652,6 +652,7 @@ class TestCheckExtensions:
         ("value", "words"),
         [
             ("x-other", "'x-other': extension x-other was not offered"),
+            ("x-other, permessage-deflate", "extension x-other was not offered"),
             ("permessage-deflate, x", "there is more than one extension"),
             ("permessage-deflate, permessage-deflate", "there is more than one extension"),
             (OFFER, "client_max_window_bits must be 8 to 15, not None"),

@@ -225,6 +225,7 @@ class TestRequest:
 
 class TestRequestLimits:
     def test_largest_head(self) -> None:
+        assert RequestReader().rest == b""
         lines = b"GET / HTTP/1.1\r\nX: %b\r\n\r\n"
         head = lines % (b"x" * (MAX_HEAD - len(lines) + 2))
         assert len(head) == MAX_HEAD
@@ -424,6 +425,11 @@ class TestReadingResponses:
             response, rest = read_response(*pieces)
             assert response is not None
             assert (response.status, len(response.headers), rest) == (101, 3, b"rest")
+        reader = ResponseReader()
+        assert reader.rest == b""
+        assert reader.receive_data(head[:-4] + b"xxxx") is None
+        with pytest.raises(HandshakeError, match="the head of the server's answer has over 32768"):
+            reader.receive_data(b"x")
         longer = head.replace(b"X: ", b"X: x")
         for pieces in ([longer], [longer[:9], longer[9:]], [longer[:MAX_HEAD], longer[MAX_HEAD:]]):
             with pytest.raises(HandshakeError, match="the head of the server's answer has over 32"):
@@ -437,6 +443,11 @@ class TestReadingResponses:
         response, _ = read_response(head + b"y" * size + b"rest")
         assert response is not None
         assert (response.status, response.body) == (500, b"y" * min(size, MAX_BODY))
+
+    def test_most_headers(self) -> None:
+        response, _ = read_response(b"HTTP/1.1 101 x\r\n" + b"A: b\r\n" * MAX_HEADERS + b"\r\n")
+        assert response is not None
+        assert len(response.headers) == MAX_HEADERS
 
     def test_too_many_headers(self) -> None:
         data = b"HTTP/1.1 200 x\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n"

@@ -78,6 +78,7 @@ class TestClosure:
             (Closure(received=NORMAL), False),
             (Closure(sent=NORMAL), False),
             (Closure(received=NORMAL, sent=NORMAL, undelivered=1), False),
+            (Closure(received=NORMAL, sent=NORMAL, unreceived=1), True),
         ],
     )
     def test_clean(self, closure: Closure, clean: bool) -> None:
@@ -92,12 +93,37 @@ class TestClosure:
         assert closure.normal is normal
         assert not attrs.evolve(closure, error=OSError("broken")).normal
         assert not attrs.evolve(closure, sent=None).normal
+        assert not attrs.evolve(closure, unreceived=1).normal
+
+    @pytest.mark.parametrize(
+        ("reason", "seconds"),
+        [
+            ("going away; retry-after=2.5", 2.5),
+            ("going away; retry-after=0.0", 0.0),
+            ("retry-after=120", 120.0),
+            ("one; two;\nthree; retry-after=7", 7.0),
+            ("going away", None),
+            ("", None),
+            ("retry-after=", None),
+            ("retry-after=2.", None),
+            ("retry-after=-1", None),
+            ("retry-after=1e9", None),
+            ("retry-after=1234567890", None),
+            ("retry-after=nan", None),
+            ("retry-after=2.5 or so", None),
+            ("no-retry-after=2.5", None),
+        ],
+    )
+    def test_retry_after(self, reason: str, seconds: float | None) -> None:
+        assert Closure(received=Close(1001, reason)).retry_after == seconds
+        assert Closure(sent=Close(1001, reason), error=OSError(reason)).retry_after is None
 
     @pytest.mark.parametrize(
         ("close", "words"),
         [
             (Close(1001, "bye"), "1001 (going away): bye"),
             (Close(1005), "1005 (no status)"),
+            (Close(2999), "2999 (unknown)"),
             (Close(3000), "3000 (application)"),
             (Close(4999, "x"), "4999 (application): x"),
             (Close(1016), "1016 (unknown)"),
@@ -107,10 +133,11 @@ class TestClosure:
         assert str(Closure(received=close)) == f"the peer closed with {words}"
 
     def test_all_of_it_in_words(self) -> None:
-        closure = Closure(NORMAL, Close(1000), OSError("broken"), 3)
+        closure = Closure(NORMAL, Close(1000), OSError("broken"), 3, 2)
         assert str(closure) == (
             "the peer closed with 1000 (normal): bye; this side closed with 1000 (normal); "
-            "OSError: broken; 3 messages were not delivered"
+            "OSError: broken; 3 messages were not delivered; "
+            "2 messages came after closing, and nobody took them"
         )
 
     def test_connection_closed_carries_it(self) -> None:
