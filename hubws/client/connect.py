@@ -19,13 +19,10 @@ from ..protocol.address import Address
 from ..protocol.deflate import Deflate, DeflateParameters
 from ..protocol.handshake import build_request, check_response
 from ..protocol.http import HeaderPairs, Headers, Response, ResponseReader
-from ..transport.abc import Transport
+from ..transport.choice import transport_of
 from ..transport.poller import current_poller
-from ..transport.socket import SocketTransport
-from ..transport.stream import StreamTransport, addresses_of
-from ..transport.syscalls import HAS_EPOLL
 from .dial import Way
-from .exchange import StreamWithRest, exchange
+from .exchange import exchange
 from .redirects import Destination
 from .tls import TLS
 
@@ -94,7 +91,7 @@ async def connect(
     destination = Destination(Address.from_url(url), way, origin, Headers(headers))
     opened = await _open(destination, offer, max_redirects, timeout)
     connection = Connection(
-        _transport(opened.stream),
+        transport_of(opened.stream),
         current_poller(),
         is_client=True,
         settings=checked,
@@ -165,14 +162,3 @@ async def _open(
             response,
         )
     raise HandshakeTimeout(f"no answer from {destination.address.origin} within {seconds:g} s")
-
-
-def _transport(stream: trio.abc.Stream) -> Transport:
-    """The fast way for plain sockets, the general one for the rest."""
-    bottom = stream
-    while isinstance(bottom, trio.SSLStream | StreamWithRest):
-        bottom = bottom.transport_stream
-    remote, local = addresses_of(bottom)
-    if isinstance(stream, trio.SocketStream) and HAS_EPOLL:
-        return SocketTransport.from_stream(stream, current_poller(), remote)
-    return StreamTransport(stream, remote, local)

@@ -22,6 +22,7 @@ from ..protocol.handshake import (
 from ..protocol.http import Headers, Response
 from ..server.accept import Offer
 from ..transport.abc import Transport
+from ..transport.choice import transport_of
 from ..transport.poller import current_poller
 from .backends import Pool, Upstream
 from .forwarding import (
@@ -34,7 +35,7 @@ from .forwarding import (
     refusing_response,
     without,
 )
-from .handshake import ask, dial, request_head, transport_of
+from .handshake import ask, dial, request_head
 from .inspecting import Bridge, Inspection
 from .relay import Relay
 from .routes import Route, find

@@ -12,11 +12,6 @@ from ..client.exchange import exchange
 from ..errors import HandshakeError, LocalProtocolError
 from ..protocol.handshake import VERSION
 from ..protocol.http import Headers, Response, ResponseReader
-from ..transport.abc import Transport
-from ..transport.poller import current_poller
-from ..transport.socket import SocketTransport
-from ..transport.stream import StreamTransport, addresses_of
-from ..transport.syscalls import HAS_EPOLL
 from .backends import Backend
 from .forwarding import Lines
 
@@ -76,11 +71,3 @@ class WholeReader(ResponseReader):
     @property
     def response(self) -> Response:
         return attrs.evolve(super().response, body=self.body)
-
-
-def transport_of(stream: trio.abc.Stream) -> Transport:
-    """The fast way for plain sockets, the general one for the rest."""
-    remote, local = addresses_of(stream)
-    if isinstance(stream, trio.SocketStream) and HAS_EPOLL:
-        return SocketTransport.from_stream(stream, current_poller(), remote)
-    return StreamTransport(stream, remote, local)

@@ -14,10 +14,16 @@ GOODBYE = 1.0
 """How long a stream may take to close in its own way (TLS says close_notify), in seconds."""
 
 
+def bottom_of(stream: trio.abc.Stream) -> trio.abc.Stream:
+    """What is below a stream, and whatever is below that: all the way down."""
+    while (below := getattr(stream, "transport_stream", None)) is not None:
+        stream = below
+    return stream
+
+
 def addresses_of(stream: trio.abc.Stream) -> tuple[SocketAddress, SocketAddress]:
     """Remote and local address of a stream; None for both where it has none, or no more."""
-    if isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
+    stream = bottom_of(stream)
     if isinstance(stream, trio.SocketStream):
         try:
             return stream.socket.getpeername(), stream.socket.getsockname()
@@ -56,9 +62,7 @@ class StreamTransport:
 
     def tcp_info(self) -> TcpInfo | None:
         """What the kernel says of the connection below, None where there is none, or no more."""
-        stream = self._stream
-        if isinstance(stream, trio.SSLStream):
-            stream = stream.transport_stream
+        stream = bottom_of(self._stream)
         if self._closed or not isinstance(stream, trio.SocketStream):
             return None
         return read_tcp_info(stream.socket)
