@@ -43,8 +43,8 @@ class PartialMessage:
         self._taken = 0
         self._limit = limit
         # a flood of fragments with next to nothing in them would cost the receiver far more than
-        # the sender: one frame for 16 bytes is as small as anybody's
-        self._frames_left = max(1024, limit // 16)
+        # the sender: one frame for 32 bytes is as small as anybody's
+        self._frames_left = _most_frames(limit)
         self._utf8 = _Utf8() if opcode == Opcode.TEXT else None
 
     def begin_frame(self, length: int) -> None:
@@ -52,7 +52,7 @@ class PartialMessage:
         self._frames_left -= 1
         if self._frames_left < 0:
             raise RemoteProtocolError(
-                f"the message has over {max(1024, self._limit // 16)} fragments",
+                f"the message has over {_most_frames(self._limit)} fragments",
                 CloseCode.MESSAGE_TOO_BIG,
             )
         self._check_frame(length)
@@ -134,6 +134,10 @@ class CompressedMessage(PartialMessage):
         self.feed(self._inflater.tail())
         self._inflater.end_message()
         return super().finish()
+
+
+def _most_frames(limit: int) -> int:
+    return max(1024, limit // 32)
 
 
 def _not_utf8() -> RemoteProtocolError:

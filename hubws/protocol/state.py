@@ -16,6 +16,7 @@ byte stream under it has ended.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import attrs
@@ -63,6 +64,10 @@ class Close:
     reason: str = ""
 
 
+RETRY_AFTER = re.compile(r"(?:.*; )?retry-after=([0-9]{1,9}(?:\.[0-9]{1,9})?)", re.DOTALL)
+"""How a server that drains ends its close reason."""
+
+
 @attrs.frozen
 class Closure:
     """How a connection ended.
@@ -89,6 +94,12 @@ class Closure:
         if self.received is not None:
             return self.received.reason
         return "" if self.error is None else str(self.error)
+
+    @property
+    def retry_after(self) -> float | None:
+        """When the peer says to come back, in seconds: by a close reason "...; retry-after=2.5"."""
+        match = RETRY_AFTER.fullmatch(self.reason) if self.received is not None else None
+        return None if match is None else float(match[1])
 
     @property
     def clean(self) -> bool:

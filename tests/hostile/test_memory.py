@@ -26,7 +26,7 @@ LIMIT = 1024 * 1024
 SMALL_LIMIT = 64 * 1024
 """That of its service "small"."""
 
-FRAGMENTS = LIMIT // 16
+FRAGMENTS = LIMIT // 32
 """How many fragments a message of the victim may have."""
 
 
