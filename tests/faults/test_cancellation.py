@@ -10,7 +10,7 @@ import functools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -106,6 +106,7 @@ class Way:
     kind: str
     is_client: bool
     compressed: bool
+    max_stream_size: int | None = None
 
     @asynccontextmanager
     async def pair(self) -> AsyncIterator[Pair]:
@@ -122,6 +123,7 @@ class Way:
                 outbox_bytes=40_000,
                 inbox_messages=4,
                 inbox_bytes=4_000,
+                max_stream_size=self.max_stream_size,
                 compression=self.compressed,
             ),
             compression=DeflateParameters() if self.compressed else None,
@@ -230,6 +232,36 @@ def test_send_nowait_and_flush(way: Way) -> None:
     assert min(results) < max(results) == results[-1]
 
 
+def test_send_stream(way: Way) -> None:
+    """Cancelled, it has sent nothing, or all, or the connection ends and says so."""
+
+    async def scenario(canceller: Canceller, pair: Pair) -> str:
+        await pair.fill()
+        message = text(100)
+        pieces = [message[:100], message[100:9_000], message[9_000:]]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.read_once_all_wait)
+            with canceller.block() as scope:
+                await pair.connection.send_stream(pieces)
+            if not scope.cancelled_caught:
+                pair.accepted.append(message)
+            if pair.connection.state is State.OPEN:
+                await pair.finish()
+                return "none" if scope.cancelled_caught else "all"
+            assert scope.cancelled_caught
+            pair.accepted.append(message)
+            await pair.connection.wait_closed()
+            await pair.check_delivered()
+            assert pair.connection.closure.sent.code == 1011
+            assert pair.connection.closure.undelivered > 0
+        return "torn"
+
+    results = everywhere(way, scenario)
+    assert results[0] == "none"
+    assert results[-1] == "all"
+    assert "torn" in results
+
+
 def messages(count: int) -> list[str | bytes]:
     return [f"{number} {COMMON[: number * 40]}" for number in range(count)]
 
@@ -268,6 +300,41 @@ def test_receive(way: Way) -> None:
     assert results[0] == 0
     assert results[-1] == 11
     assert len(set(results)) > 2
+
+
+def test_receive_stream(way: Way) -> None:
+    """Waiting for a message loses nothing; leaving one early loses the rest of it, and no other."""
+
+    async def scenario(canceller: Canceller, pair: Pair) -> str:
+        sent: list[Any] = [text(1), "short", text(2, 20_000), "last"]
+        received: list[Any] = []
+
+        async def receive() -> None:
+            async with pair.connection.receive_stream() as message:
+                received.append("")
+                async for piece in message:
+                    received[-1] += piece
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give, pair, sent)
+            with canceller.block():
+                while len(received) < len(sent):
+                    await receive()
+            whole = sum(map(sent.__contains__, received))
+            count = len(received)
+            while len(received) < len(sent):
+                received.append(await pair.connection.receive())
+            nursery.start_soon(pair.read)
+            await pair.finish()
+            for index, message in enumerate(sent):
+                assert message == received[index] or (
+                    index == count - 1 and message.startswith(received[index])
+                )
+        return "between" if whole == count else "within"
+
+    results = everywhere(attrs.evolve(way, max_stream_size=2**21), scenario)
+    assert results[0] == results[-1] == "between"
+    assert "within" in results
 
 
 def test_receive_among_others(way: Way) -> None:

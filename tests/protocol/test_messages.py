@@ -108,7 +108,7 @@ class TestLimit:
             message.begin_frame(6)
         assert caught.value.code == 1009
 
-    @pytest.mark.parametrize(("limit", "frames"), [(1, 1024), (16 * 1024, 1024), (32_784, 2049)])
+    @pytest.mark.parametrize(("limit", "frames"), [(1, 1024), (16 * 1024, 1024), (65_568, 2049)])
     def test_bounds_the_number_of_fragments(self, limit: int, frames: int) -> None:
         message = PartialMessage(Opcode.BINARY, limit)
         for _ in range(frames):
