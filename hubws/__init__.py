@@ -12,7 +12,12 @@ The layers, each importing only from those above it:
     testing/                what applications' tests use; not imported here
 """
 
+from .client.backoff import Backoff
 from .client.connect import connect
+from .client.offline import Offline
+from .client.reconnect import Connecting, Connections, Lost, Opened, Waiting, reconnect
+from .client.resuming import Client, ClientStatistics, Resumption, open_client
+from .client.retrying import worth_retrying
 from .client.tls import TLS
 from .connection.callbacks import Callbacks
 from .connection.connection import Connection
@@ -51,6 +56,7 @@ from .hub.hub import Hub, HubStatistics, open_hub
 from .hub.monitor import Monitor, open_monitor
 from .hub.monitored import MonitoredConnection, MonitorSample, MonitorTotal
 from .hub.presence import PresenceEvent, PresenceSnapshot, Present
+from .hub.resumption import TopicLost, TopicPositions, serve_recovery
 from .hub.roster import Roster, presence_from_json
 from .hub.watch import Loss
 from .protocol.deflate import Deflate, DeflateParameters
@@ -70,14 +76,19 @@ __all__ = [
     "Acknowledgements",
     "AlarmKind",
     "Answer",
+    "Backoff",
     "Call",
     "Callbacks",
+    "Client",
+    "ClientStatistics",
     "Close",
     "CloseCode",
     "Closure",
+    "Connecting",
     "Connection",
     "ConnectionClosed",
     "ConnectionStatistics",
+    "Connections",
     "Deflate",
     "DeflateParameters",
     "Delivery",
@@ -97,6 +108,7 @@ __all__ = [
     "HubwsError",
     "LocalProtocolError",
     "Loss",
+    "Lost",
     "MessageStream",
     "Monitor",
     "MonitorAlarm",
@@ -104,8 +116,10 @@ __all__ = [
     "MonitorTotal",
     "MonitoredConnection",
     "NotAllowed",
+    "Offline",
     "Opcode",
     "OpenRequests",
+    "Opened",
     "Policy",
     "PolicyCounters",
     "Position",
@@ -123,6 +137,7 @@ __all__ = [
     "RequestStatistics",
     "Requests",
     "Response",
+    "Resumption",
     "Retention",
     "Roster",
     "RoundTripTimes",
@@ -132,19 +147,26 @@ __all__ = [
     "State",
     "TcpInfo",
     "TokenBucket",
+    "TopicLost",
+    "TopicPositions",
     "UpgradeRefused",
+    "Waiting",
     "basic_auth",
     "bearer_auth",
     "broadcast_with_acknowledgements",
     "connect",
     "inherited_listeners",
+    "open_client",
     "open_hub",
     "open_monitor",
     "open_requests",
     "presence_from_json",
+    "reconnect",
     "requests_of",
     "serve",
+    "serve_recovery",
     "take_over",
     "unwrap",
+    "worth_retrying",
     "wrap",
 ]
