@@ -84,13 +84,6 @@ class Peer:
         self.stream.socket.close()
 
 
-@pytest.fixture(autouse=True)
-async def _safety_net() -> AsyncIterator[None]:
-    """No test hangs."""
-    with trio.fail_after(30):
-        yield
-
-
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     return trustme.CA()

@@ -15,13 +15,6 @@ from tests.faults.proxy import Proxy
 DATA = bytes(range(256)) * 400
 
 
-@pytest.fixture(autouse=True)
-async def _safety_net() -> AsyncIterator[None]:
-    """No test hangs."""
-    with trio.fail_after(30):
-        yield
-
-
 Link = tuple[trio.SocketStream, trio.SocketStream, Proxy]
 
 

@@ -104,13 +104,6 @@ class RawClient:
 
 
 @pytest.fixture(autouse=True)
-async def _safety_net() -> AsyncIterator[None]:
-    """No test hangs."""
-    with trio.fail_after(30):
-        yield
-
-
-@pytest.fixture(autouse=True)
 def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[logging.LogRecord]]]:
     """Takes the errors logged so far; a test fails when it leaves any."""
 
