@@ -8,5 +8,17 @@ from __future__ import annotations
 
 from .memory import MemoryListener, MemoryServer, open_pair, open_server
 from .peer import ScriptedPeer
+from .plan import Fault, Kind, Plan
+from .stream import FaultyStream
 
-__all__ = ["MemoryListener", "MemoryServer", "ScriptedPeer", "open_pair", "open_server"]
+__all__ = [
+    "Fault",
+    "FaultyStream",
+    "Kind",
+    "MemoryListener",
+    "MemoryServer",
+    "Plan",
+    "ScriptedPeer",
+    "open_pair",
+    "open_server",
+]

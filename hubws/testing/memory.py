@@ -17,24 +17,37 @@ from ..connection.connection import Connection
 from ..server.accept import Handler
 from ..server.serve import serve
 from ..server.server import Server
+from .plan import Plan
+from .stream import FaultyStream
 
 URL = "ws://memory.invalid/"
+
+BACKLOG = 100
+"""How many streams may wait to be accepted."""
+
+FLAWLESS = Plan()
 
 
 class MemoryListener(trio.abc.Listener[trio.abc.HalfCloseableStream]):
     """A listener to which streams in memory lead."""
 
     def __init__(self) -> None:
-        self._dialled, self._accepted = trio.open_memory_channel[trio.abc.HalfCloseableStream](0)
+        self._dialled, self._accepted = trio.open_memory_channel[trio.abc.HalfCloseableStream](
+            BACKLOG
+        )
 
-    async def dial(self) -> trio.abc.HalfCloseableStream:
-        """A stream to whoever accepts; ConnectionRefusedError when nobody does any more."""
+    def dial(self, plan: Plan = FLAWLESS) -> FaultyStream:
+        """A stream to whoever accepts, which goes wrong by plan.
+
+        ConnectionRefusedError when nobody accepts any more; trio.WouldBlock when over a hundred
+        streams wait to be accepted.
+        """
         near, far = trio.testing.memory_stream_pair()
         try:
-            await self._dialled.send(far)
+            self._dialled.send_nowait(far)
         except trio.BrokenResourceError:
             raise ConnectionRefusedError("nobody listens in memory any more") from None
-        return near
+        return FaultyStream(near, plan)
 
     async def accept(self) -> trio.abc.HalfCloseableStream:
         """The other end of the next stream that is dialled."""
@@ -57,17 +70,17 @@ class MemoryServer:
 
     @contextlib.asynccontextmanager
     async def connect(
-        self, path: str = "/", *, stream: trio.abc.Stream | None = None, **options: Any
+        self, path: str = "/", *, plan: Plan = FLAWLESS, **options: Any
     ) -> AsyncIterator[Connection]:
         """Connect to the server for as long as the block runs.
 
         Args:
             path: of the URL, with its query.
-            stream: the way there, by default one that is dialled; a faulty one, for example.
+            plan: what goes wrong on the way.
             **options: as `hubws.connect` takes them.
 
         """
-        stream = await self.listener.dial() if stream is None else stream
+        stream = self.listener.dial(plan)
         async with connect(URL + path.removeprefix("/"), stream=stream, **options) as connection:
             yield connection
 

@@ -38,7 +38,7 @@ class ScriptedPeer:
     @classmethod
     async def dial(cls, server: MemoryServer, path: str = "/", headers: HeaderPairs = ()) -> Self:
         """A client of a server in memory, with the opening handshake done."""
-        peer = cls(await server.listener.dial(), is_client=True)
+        peer = cls(server.listener.dial(), is_client=True)
         response = await peer.upgrade(path, headers)
         assert response.status == 101, response
         return peer

@@ -16,8 +16,8 @@ import hubws
 from hubws import Close, Connection, ConnectionClosed, HandshakeRefused, Response
 from hubws.client.backoff import Backoff
 from hubws.client.reconnect import Connecting, Connections, Lost, Opened, Waiting, reconnect
+from hubws.testing.plan import Fault, Kind, Plan
 from tests.client.service import Events, Service, echo
-from tests.faults.plan import Fault, Kind, Plan
 from tests.faults.proxy import Proxy
 
 MakeService = Callable[..., Awaitable[Service]]

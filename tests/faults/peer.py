@@ -12,12 +12,12 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, Protocol, Side
 
+from hubws.testing.plan import Fault, Kind, Plan
+from hubws.testing.stream import FaultyStream
 from hubws.transport.abc import Transport
 from hubws.transport.poller import current_poller
 from hubws.transport.socket import SocketTransport
 from hubws.transport.stream import StreamTransport
-from tests.faults.plan import Fault, Kind, Plan
-from tests.faults.stream import FaultyStream
 
 PIECE = 64 * 1024
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-from tests.faults.plan import Course, Fault, Kind, Plan
+from hubws.testing.plan import Course, Fault, Kind, Plan
 
 CHUNK = 64 * 1024
 NO_LINGER = struct.pack("ii", 1, 0)

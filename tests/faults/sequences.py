@@ -23,10 +23,10 @@ import trio
 
 import hubws
 from hubws import Closure, Connection, ConnectionClosed
-from tests.faults.plan import Kind, Plan
+from hubws.testing import FaultyStream, MemoryListener
+from hubws.testing.plan import Kind, Plan
 from tests.faults.proxy import Proxy
 from tests.faults.remains import Remains
-from tests.faults.stream import FaultyStream, MemoryListener
 
 TRANSPORTS = ("plain", "tls", "memory")
 LARGEST = 256 * 1024

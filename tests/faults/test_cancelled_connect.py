@@ -13,11 +13,11 @@ import trio
 import trio.testing
 
 import hubws
+from hubws.testing import MemoryListener
+from hubws.testing.plan import Fault, Kind, Plan
 from tests.faults.cancelling import Canceller, cancel_everywhere
 from tests.faults.conftest import Tls
-from tests.faults.plan import Fault, Kind, Plan
 from tests.faults.remains import rest_until
-from tests.faults.stream import MemoryListener
 
 
 async def echo(connection: hubws.Connection) -> None:

@@ -9,11 +9,11 @@ import trio
 import trio.testing
 
 from hubws import Connection, ConnectionClosed, Settings
+from hubws.testing.plan import Fault, Kind, Plan
+from hubws.testing.stream import FaultyStream
 from hubws.transport.poller import current_poller
 from hubws.transport.stream import StreamTransport
 from tests.faults.peer import ENDS, Ends, Peer
-from tests.faults.plan import Fault, Kind, Plan
-from tests.faults.stream import FaultyStream
 
 Connect = Callable[..., Awaitable[tuple[Connection, Peer]]]
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.faults.plan import Fault, Kind, Plan
+from hubws.testing.plan import Fault, Kind, Plan
 from tests.faults.proxy import Proxy
 
 DATA = bytes(range(256)) * 400

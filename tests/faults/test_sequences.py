@@ -15,8 +15,8 @@ import trio.testing
 import hubws
 from hubws import Closure, Connection
 from hubws.protocol.state import Close
+from hubws.testing.plan import Kind
 from tests.faults.conftest import Tls
-from tests.faults.plan import Kind
 from tests.faults.sequences import (
     CLOSED,
     TRANSPORTS,

@@ -18,8 +18,8 @@ from hubws.client.backoff import Backoff
 from hubws.client.reconnect import Event, Opened
 from hubws.client.resuming import Client, open_client
 from hubws.hub.resumption import TopicLost, TopicPositions, serve_recovery
+from hubws.testing.plan import Fault, Kind, Plan
 from tests.connection.pairs import Pairs
-from tests.faults.plan import Fault, Kind, Plan
 from tests.faults.proxy import Proxy
 
 QUICK = Backoff(initial=0, maximum=0)

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 import hubws
-from hubws.testing import MemoryListener, open_pair, open_server
+from hubws.testing import Fault, Kind, MemoryListener, Plan, open_pair, open_server
 
 
 async def echo(connection: hubws.Connection) -> None:
@@ -91,23 +91,40 @@ class TestServer:
 class TestListener:
     async def test_waits_to_be_accepted(self) -> None:
         listener = MemoryListener()
-        async with trio.open_nursery() as nursery:
-            near = await nursery_result(nursery, listener.dial)
-            far = await listener.accept()
-            await (await near()).send_all(b"x")
-            assert await far.receive_some() == b"x"
+        near = listener.dial()
+        far = await listener.accept()
+        await near.send_all(b"x")
+        assert await far.receive_some() == b"x"
+        await listener.aclose()
+
+    async def test_is_bounded(self) -> None:
+        listener = MemoryListener()
+        streams = [listener.dial() for _ in range(100)]
+        with pytest.raises(trio.WouldBlock):
+            listener.dial()
+        assert len(streams) == 100
         await listener.aclose()
 
 
-async def nursery_result(nursery: trio.Nursery, function):
-    """Start a function; what is returned waits for its result."""
-    send, receive = trio.open_memory_channel(1)
+class TestFaults:
+    async def test_reset_in_the_middle(self) -> None:
+        plan = Plan(to_client=(Fault(1000, Kind.RESET),))
+        async with open_server(echo) as server, server.connect(plan=plan) as client:
+            await client.send("x" * 2000)
+            with pytest.raises(hubws.ConnectionClosed, match="reset by plan"):
+                await client.receive()
 
-    async def run() -> None:
-        await send.send(await function())
-
-    nursery.start_soon(run)
-    return receive.receive
+    async def test_a_silent_link_is_noticed(self, autojump_clock) -> None:
+        plan = Plan(to_server=(Fault(1000, Kind.STALL),))
+        async with (
+            open_server(echo, keepalive_interval=None) as server,
+            server.connect(plan=plan, keepalive_interval=20, keepalive_timeout=10) as client,
+        ):
+            start = trio.current_time()
+            client.send_nowait("x" * 1000)
+            await client.wait_closed()
+            assert trio.current_time() - start < 35
+            assert client.close_code == 1006
 
 
 class TestPair:

@@ -41,7 +41,7 @@ async def test_bytes_in_pieces(autojump_clock) -> None:
 
 async def test_refused_upgrade() -> None:
     async with open_server(echo) as server:
-        peer = ScriptedPeer(await server.listener.dial(), is_client=True)
+        peer = ScriptedPeer(server.listener.dial(), is_client=True)
         response = await peer.upgrade("/", {"Origin": "http://elsewhere.invalid"})
         assert response.status == 403
 

@@ -8,7 +8,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.plan import Course, Fault, Kind, Plan
+from hubws.testing.plan import Course, Fault, Kind, Plan
 
 
 def test_same_seed_same_plan() -> None:

@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.faults.plan import Fault, Kind, Plan
-from tests.faults.stream import FaultyStream
+from hubws.testing.plan import Fault, Kind, Plan
+from hubws.testing.stream import FaultyStream
 
 DATA = bytes(range(200))
 

@@ -1,13 +1,12 @@
-"""A stream that goes wrong by plan, in memory: for the transport of streams."""
+"""A stream that goes wrong by plan."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 
 import trio
-import trio.testing
 
-from tests.faults.plan import Course, Fault, Kind, Plan
+from .plan import Course, Fault, Kind, Plan
 
 RECEIVE = 64 * 1024
 
@@ -105,24 +104,3 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._is_closed = True
         self._unstalled.set()
         await self._stream.aclose()
-
-
-class MemoryListener(trio.abc.Listener[trio.abc.HalfCloseableStream]):
-    """Accepts the other ends of streams in memory."""
-
-    def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[trio.abc.HalfCloseableStream](100)
-
-    def dial(self, plan: Plan) -> FaultyStream:
-        """A stream to who accepts, with faults."""
-        near, far = trio.testing.memory_stream_pair()
-        self._send.send_nowait(far)
-        return FaultyStream(near, plan)
-
-    async def accept(self) -> trio.abc.HalfCloseableStream:
-        return await self._receive.receive()
-
-    async def aclose(self) -> None:
-        self._send.close()
-        self._receive.close()
-        await trio.lowlevel.checkpoint()
