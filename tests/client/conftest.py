@@ -14,9 +14,10 @@ import trio
 import trio.testing
 import trustme
 
-from hubws import Frame
+from hubws import Connection, Frame
 from hubws.protocol.handshake import accept_key
 from tests.client import proxy_programs
+from tests.client.service import MakeService, Service, echo
 
 
 class Peer:
@@ -129,7 +130,7 @@ def dante(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def patient_clock() -> trio.testing.MockClock:
+def clock() -> trio.testing.MockClock:
     """Jumps when nothing has happened for 20 ms: what is on its way in the kernel, trio can't see."""
     return trio.testing.MockClock(autojump_threshold=0.02)
 
@@ -215,3 +216,23 @@ async def serve_script() -> AsyncIterator[Callable[..., Awaitable[str]]]:
 @pytest.fixture
 def as_peer() -> type[Peer]:
     return Peer
+
+
+# -- clients that come back ------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[MakeService]:
+    """Starts a service; the test has 2,000 seconds of its clock."""
+    with trio.fail_after(2_000):
+        async with trio.open_nursery() as nursery:
+
+            async def start(
+                handler: Callable[[Connection], Awaitable[object]] = echo, **options: object
+            ) -> Service:
+                service = Service(nursery, handler, options)
+                await service.start()
+                return service
+
+            yield start
+            nursery.cancel_scope.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
@@ -81,3 +81,6 @@ class Events:
     @property
     def kinds(self) -> list[str]:
         return [type(event).__name__ for _, event in self.all]
+
+
+MakeService: TypeAlias = Callable[..., Awaitable[Service]]

@@ -101,7 +101,7 @@ class TestSeveralAddresses:
             assert connection.remote == ("127.0.0.1", int(url[:-1].rpartition(":")[2]))
         assert names.asked == ["both.example"]
 
-    async def test_some_are_silent(self, nursery, names, patient_clock) -> None:
+    async def test_some_are_silent(self, nursery, names, clock) -> None:
         """The next address is tried while the first has not answered, and the first is given up."""
         names["both.example"] = ["127.0.0.1", "127.0.0.2"]
         server = await nursery.start(hubws.serve, echo, "127.0.0.2", 0)
@@ -117,7 +117,7 @@ class TestSeveralAddresses:
         with pytest.raises(OSError, match=r"both\.example:1"):
             await talk("ws://both.example:1/")
 
-    async def test_nobody_tells_the_address(self, names, patient_clock) -> None:
+    async def test_nobody_tells_the_address(self, names, clock) -> None:
         names.is_silent = True
         start = trio.current_time()
         with pytest.raises(hubws.HandshakeTimeout, match=r"ws://slow\.example within 7 s"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 
 import pytest
@@ -17,10 +16,8 @@ from hubws import Close, Connection, ConnectionClosed, HandshakeRefused, Respons
 from hubws.client.backoff import Backoff
 from hubws.client.reconnect import Connecting, Connections, Lost, Opened, Waiting, reconnect
 from hubws.testing.plan import Fault, Kind, Plan
-from tests.client.service import Events, Service, echo
+from tests.client.service import Events, echo
 from tests.faults.proxy import Proxy
-
-MakeService = Callable[..., Awaitable[Service]]
 
 FIVE_SECONDS = Backoff(stable_after=5)
 
@@ -28,29 +25,6 @@ FIVE_SECONDS = Backoff(stable_after=5)
 def whole() -> float:
     """Draws the longest wait each time."""
     return 1.0
-
-
-@pytest.fixture
-def clock() -> trio.testing.MockClock:
-    """One that jumps when nothing happens; the network is given some time."""
-    return trio.testing.MockClock(autojump_threshold=0.01)
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[MakeService]:
-    """Starts a service; the test has 2,000 seconds of its clock."""
-    with trio.fail_after(2_000):
-        async with trio.open_nursery() as nursery:
-
-            async def start(
-                handler: Callable[[Connection], Awaitable[object]] = echo, **options: object
-            ) -> Service:
-                service = Service(nursery, handler, options)
-                await service.start()
-                return service
-
-            yield start
-            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

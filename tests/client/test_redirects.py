@@ -108,7 +108,7 @@ class TestFollowing:
             assert len(site.asked) == 3
         assert connection.closure.clean
 
-    async def test_one_time_limit(self, serve_script, patient_clock) -> None:
+    async def test_one_time_limit(self, serve_script, clock) -> None:
         """Redirecting without end buys no time."""
 
         async def script(peer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,34 +16,9 @@ from hubws.client.backoff import Backoff
 from hubws.client.offline import Offline
 from hubws.client.reconnect import Lost, Opened
 from hubws.client.resuming import BACKLOG, Client, open_client
-from tests.client.service import Events, Service, echo
-
-MakeService = Callable[..., Awaitable[Service]]
+from tests.client.service import Events, Service
 
 QUICK = Backoff(initial=0, maximum=0)
-
-
-@pytest.fixture
-def clock() -> trio.testing.MockClock:
-    """One that jumps when nothing happens; the network is given some time."""
-    return trio.testing.MockClock(autojump_threshold=0.01)
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[MakeService]:
-    """Starts a service; the test has 2,000 seconds of its clock."""
-    with trio.fail_after(2_000):
-        async with trio.open_nursery() as nursery:
-
-            async def start(
-                handler: Callable[[Connection], Awaitable[object]] = echo, **options: object
-            ) -> Service:
-                service = Service(nursery, handler, options)
-                await service.start()
-                return service
-
-            yield start
-            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

@@ -316,7 +316,7 @@ class TestConnect:
     @pytest.mark.parametrize(
         "said", [b"", b"HTTP/1.1 200 Fine\r\nX: ", b"HTTP/1.1 403 No\r\nContent-Length: 99\r\n\r\n"]
     )
-    async def test_trickling_buys_no_time(self, serve_script, patient_clock, said) -> None:
+    async def test_trickling_buys_no_time(self, serve_script, clock, said) -> None:
         sent = 0
 
         async def script(peer) -> None:
@@ -485,7 +485,7 @@ class TestSocks:
             await fail(proxy=f"socks5h://ada:hidden@127.0.0.1:{closed_port}")
         assert "hidden" not in str(caught.value)
 
-    async def test_silence_and_trickling(self, serve_script, patient_clock) -> None:
+    async def test_silence_and_trickling(self, serve_script, clock) -> None:
         """A long name, byte by byte."""
         sent = 0
 
