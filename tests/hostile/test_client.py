@@ -445,7 +445,7 @@ async def test_close_is_never_answered(siege) -> None:
 
 async def test_flood_instead_of_a_close_frame(siege) -> None:
     """64 MiB of messages in place of the answer to a client's close frame."""
-    siege.fills = LIMIT
+    siege.fills = 2 * LIMIT  # the inbox, and a message on its way
 
     async def script(peer: Raw) -> None:
         await peer.accept()

@@ -201,7 +201,7 @@ async def test_reads_in_sips(siege) -> None:
 
 async def test_flood_behind_the_server_s_close_frame(siege) -> None:
     """64 MiB of messages behind the server's close frame, which is never answered."""
-    siege.fills = LIMIT
+    siege.fills = 2 * LIMIT  # the inbox, and a message on its way
     client = await siege.upgraded("patient bounce")
     assert await client.next_frame() == (FIN | CLOSE, (4000).to_bytes(2, "big"))
     await siege.press(client, "patient bounce", 64 * frame(FIN | BINARY, bytes(LIMIT)))
