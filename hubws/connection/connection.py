@@ -192,7 +192,8 @@ class Connection(Engine):
         except ConnectionClosed:
             await trio.lowlevel.checkpoint()
             raise
-        await inbox.wait()
+        if not inbox.has_arrived:
+            await inbox.wait()
 
     async def _wait_for_rest(self, inbox: Inbox, stream: MessageStream) -> str | bytes | None:
         """Wait until a message that comes in pieces is whole; None when another task took it."""
@@ -208,8 +209,10 @@ class Connection(Engine):
                 inbox.remove_stream()
                 self.read_on()
                 return stream.join()
+            received = stream.received
             self.look_for_more()
-            await stream.wait()
+            if stream.received == received and not stream.is_complete:
+                await stream.wait()
         return None
 
     @contextlib.asynccontextmanager

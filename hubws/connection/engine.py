@@ -259,6 +259,7 @@ class Engine:
         events = endpoint.receive_data(buffer, end)
         if not endpoint.only_messages:
             self._handle(events, end)
+            self._take_rest()
         elif (on_message := self._on_message) is not None:
             self._dispatching = events
             left: Iterator[Any] = iter(events)
@@ -270,6 +271,16 @@ class Engine:
             self._dispatching = None
         elif events:
             self._put(events, end)
+
+    def _take_rest(self) -> None:
+        """Go on with what the endpoint kept, unless somebody should take the piece before it first."""
+        endpoint = self._endpoint
+        while endpoint.has_rest:
+            if self._stream is not None and len(self._stream):
+                if not self._paused:
+                    self._hold_back()
+                return
+            self._handle(endpoint.receive_data(b"", 0), 0)
 
     def _deliver_rest(self, left: Iterator[Any], error: Exception) -> None:
         """Go on after on_message raised, if it was a ConnectionClosed, which is no error."""
@@ -414,6 +425,9 @@ class Engine:
         """Read again even if nobody takes messages: the peer's close frame is behind them."""
         if self._paused:
             self._paused = False
+            self._take_rest()
+            if self._paused:
+                return
             if self._limiter is None or not self._limiter.is_holding:
                 self._transport.resume()
 

@@ -70,6 +70,11 @@ class Inbox:
         """Whether it is over one of its limits."""
         return len(self) > self._limit_messages or self._size > self._limit_bytes
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether anything waits, be it only a piece of a message."""
+        return bool(self._arrived or self._behind)
+
     def refill(self) -> bool:
         """Move what has arrived to an empty batch; returns whether there is anything."""
         if not self._arrived:

@@ -174,7 +174,8 @@ class MessageStream:
             if self.is_complete:
                 raise StopAsyncIteration
             self._connection.look_for_more()
-            await self.wait()
+            if not self._pieces and not self.is_complete:
+                await self.wait()
         piece = self._pieces.popleft()
         self.size -= len(piece)
         return piece

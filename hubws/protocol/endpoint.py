@@ -35,7 +35,7 @@ from .frames import (
     parse_header,
     surrogate_error,
 )
-from .messages import CompressedMessage, PartialMessage, Piece
+from .messages import SLICE, CompressedMessage, PartialMessage, Piece
 from .state import TRANSITIONS, Change, Close, State
 
 
@@ -68,6 +68,11 @@ PONG = FIN | Opcode.PONG
 CLOSE = FIN | Opcode.CLOSE
 
 
+BITE = 1024
+"""How much of a compressed message that comes in pieces is inflated at once, in bytes: it may grow a
+thousandfold."""
+
+
 class Endpoint:
     """One side of a connection whose opening handshake is done.
 
@@ -85,6 +90,9 @@ class Endpoint:
         state: see `state.py`.
         only_messages: whether the last events were nothing but messages, so that a caller in a
             hurry need not look at each.
+        has_rest: whether it kept some of what it was given, since a piece of a compressed message is
+            as large as one should be. It goes on with the next `receive_data`, which may bring
+            nothing new.
 
     """
 
@@ -105,6 +113,7 @@ class Endpoint:
         "_tail",
         "close_received",
         "close_sent",
+        "has_rest",
         "only_messages",
         "state",
     )
@@ -138,6 +147,7 @@ class Endpoint:
         # nothing is under way, so that what comes is most likely whole messages
         self._expects_messages = not report_frames
         self.only_messages = True
+        self.has_rest = False
         self.state = State.OPEN
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
@@ -185,7 +195,7 @@ class Endpoint:
     def ignore(self) -> None:
         """Ignore whatever comes from now on."""
         self._over = True
-        self._expects_messages = False
+        self._expects_messages = self.has_rest = False
         self._message = self._frame = None
         self._tail = b""
 
@@ -196,9 +206,14 @@ class Endpoint:
 
     def _receive_frames(self, events: list[Event], buffer: Payload, start: int, end: int) -> None:
         """Go frame by frame through what `decode` left."""
+        self.has_rest = False
         while start < end and not self._over:
             if self._frame is not None:
                 start = self._receive_payload(events, buffer, start, end)
+                if self._is_piece_full and start < end:
+                    self._tail = bytes(buffer[start:end])
+                    self.has_rest = True
+                    break
                 continue
             header = parse_header(buffer, start, end)
             if header is None:
@@ -222,6 +237,13 @@ class Endpoint:
                 messages, start = decode(buffer, start, end, self._expect_masked, self._limit)
                 events += messages
         self._bring_piece(events)
+
+    @property
+    def _is_piece_full(self) -> bool:
+        message = self._message
+        return (
+            self._stream_limit is not None and message is not None and len(message.payload) >= SLICE
+        )
 
     def _bring_piece(self, events: list[Event]) -> None:
         """Bring what has come of a message, if it is to come in pieces."""
@@ -279,6 +301,8 @@ class Endpoint:
         assert header is not None
         assert message is not None
         done = self._frame_done
+        if self._stream_limit is not None and type(message) is CompressedMessage:
+            end = min(end, start + BITE)
         stop = min(end, start + header.length - done)
         if stop > start:
             piece = mask(buffer, start, stop, header.mask_key, done)

@@ -404,6 +404,34 @@ class TestReceiving:
             assert caught.value.closure.sent.code == 1009
             assert "at most 1000 are accepted" in str(caught.value)
 
+    @pytest.mark.parametrize("how", ["taken", "left early", "closed"])
+    async def test_bomb(self, make_pair: Pairs, how) -> None:
+        """A read that inflates a thousandfold is held in small pieces only, and ends well."""
+        client, server = make_pair(
+            agreed=ALONE, compression=EAGER, max_stream_size=10**9, inbox_bytes=100_000
+        )
+        size = 100_000_000
+        client.send_nowait(bytes(size))
+        client.send_nowait("behind")
+        total = most = 0
+        async with server.receive_stream() as message:
+            async for piece in message:
+                total += len(piece)
+                await trio.testing.wait_all_tasks_blocked()
+                most = max(most, message.size)
+                if how == "left early":
+                    break
+                if how == "closed" and total == len(piece):
+                    server.close_nowait()
+        assert most < 2_000_000
+        if how != "left early":
+            assert total == size
+        if how == "closed":  # then the client need not send what is behind
+            await server.wait_closed()
+            assert server.close_code == 1000
+        else:
+            assert await server.receive() == "behind"
+
     async def test_messages_before_and_behind(self, make_pair: Pairs) -> None:
         """Whole messages and those that come in pieces keep their order."""
         client, server = make_pair(max_stream_size=MB, inbox_bytes=1000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,6 +115,46 @@ class TestPieces:
         (violation,) = receive(endpoint, sender.encode_compressed(b"c" * 2001))
         assert isinstance(violation, Violation)
         assert violation.error.code == 1009
+
+
+class TestBombs:
+    """What was inflated should be taken before more is: a compressed byte may bring a thousand."""
+
+    @pytest.mark.parametrize("size", [1_000_000, 40_000_000])
+    def test_is_brought_piece_by_piece(self, size: int) -> None:
+        settings = Deflate(min_size=0)
+        deflater, _ = settings.build(DeflateParameters(), is_client=False)
+        sender = Endpoint(is_client=False, max_message_size=1, deflater=deflater)
+        inflater = settings.build(DeflateParameters(), is_client=True)[1]
+        endpoint = make_endpoint(limit=1000, most=size, inflater=inflater)
+        wire = sender.encode_compressed(bytes(size)) + b"\x89\x01p\x81\x01x"
+        events = receive(endpoint, wire)
+        pieces: list[Any] = []
+        while endpoint.has_rest:
+            assert len(events) == 1
+            pieces += events
+            events = receive(endpoint, b"")
+        pieces.append(events[0])
+        assert events[1:] == [Ping(b"p"), "x"]
+        assert sum(len(piece.data) for piece in pieces) == size
+        assert max(len(piece.data) for piece in pieces) < 1_500_000
+        assert [piece.last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+
+    def test_more_may_come_meanwhile(self) -> None:
+        settings = Deflate(min_size=0)
+        deflater, _ = settings.build(DeflateParameters(), is_client=False)
+        sender = Endpoint(is_client=False, max_message_size=1, deflater=deflater)
+        inflater = settings.build(DeflateParameters(), is_client=True)[1]
+        endpoint = make_endpoint(limit=1000, most=10**8, inflater=inflater)
+        wire = sender.encode_compressed(bytes(20_000_000)) + b"\x81\x01x"
+        half = len(wire) - 100
+        events: list[Any] = receive(endpoint, wire[:half])
+        assert endpoint.has_rest
+        events += receive(endpoint, wire[half:])
+        while endpoint.has_rest:
+            events += receive(endpoint, b"")
+        assert events.pop() == "x"
+        assert sum(len(event.data) for event in events) == 20_000_000
 
 
 @given(
