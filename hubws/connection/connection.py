@@ -187,13 +187,13 @@ class Connection(Engine):
 
     async def _wait_for_message(self, inbox: Inbox) -> None:
         """Wait until there may be a message, or part of one; ConnectionClosed when none will come."""
-        try:
-            self.look_for_more()
-        except ConnectionClosed:
+        self.look_for_more()
+        if inbox.has_arrived:
+            return
+        if self._ended or self._endpoint.is_over:
             await trio.lowlevel.checkpoint()
-            raise
-        if not inbox.has_arrived:
-            await inbox.wait()
+        self.raise_if_over()
+        await inbox.wait()
 
     async def _wait_for_rest(self, inbox: Inbox, stream: MessageStream) -> str | bytes | None:
         """Wait until a message that comes in pieces is whole; None when another task took it."""
@@ -212,6 +212,7 @@ class Connection(Engine):
             received = stream.received
             self.look_for_more()
             if stream.received == received and not stream.is_complete:
+                self.raise_if_over()
                 await stream.wait()
         return None
 

@@ -432,9 +432,12 @@ class Engine:
                 self._transport.resume()
 
     def look_for_more(self) -> None:
-        """Read on, for all that has come was taken; ConnectionClosed when nothing will follow."""
+        """Read on, for all that has come was taken. What that brings may be there at once."""
         self._judge()
         self.read_on()
+
+    def raise_if_over(self) -> None:
+        """ConnectionClosed when nothing more will be received."""
         if self._ended or self._endpoint.is_over:
             raise ConnectionClosed(self.ended_as())
 
@@ -445,12 +448,17 @@ class Engine:
 
     def _wait_for_receiver(self) -> None:
         """Look, in a while, whether somebody still takes messages although this side has closed."""
-        look = partial(self._look_for_receiver, self._received, self._untaken)
+        look = partial(self._look_for_receiver, self._progress, self._untaken)
         self._poller.timers.call_later(LINGER, look)
 
-    def _look_for_receiver(self, received: int, waiting: int) -> None:
+    @property
+    def _progress(self) -> tuple[int, int]:
+        """What changes when something is taken and more is read for it, or inflated."""
+        return self._received, 0 if self._stream is None else self._stream.received
+
+    def _look_for_receiver(self, progress: tuple[int, int], waiting: int) -> None:
         """If nobody took anything, drop what comes before the peer's close frame."""
-        if self._ended or not self._paused or self._received != received:
+        if self._ended or not self._paused or self._progress != progress:
             return
         if self._untaken < waiting:
             self._wait_for_receiver()

@@ -175,6 +175,7 @@ class MessageStream:
                 raise StopAsyncIteration
             self._connection.look_for_more()
             if not self._pieces and not self.is_complete:
+                self._connection.raise_if_over()
                 await self.wait()
         piece = self._pieces.popleft()
         self.size -= len(piece)
