@@ -10,6 +10,7 @@ The layers, each importing only from those above it:
     hub/                    many peers
     proxy/                  clients in front, backends behind; not imported here
     testing/                what applications' tests use; not imported here
+    cli/                    the command line; not imported here
 """
 
 from .client.backoff import Backoff
