@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import importlib.metadata
 import json
-import os
 import sys
 import zlib
 from collections.abc import Mapping
@@ -15,8 +14,6 @@ from hub_measures import MEASURES, QUICK, Plan, Row, Section
 from loads import BUILD, HERE
 from measure import MeasurementError, cores, raise_file_limit
 from report import _markdown_table as markdown_table
-
-BUSY = 1.0  # load average from which the machine had other work
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -66,14 +63,14 @@ def table(section: Section) -> str:
     return "\n".join([figures, "", *notes]) if notes else figures
 
 
-def facts(load_average: float) -> dict[str, str]:
+def facts(busy: float) -> dict[str, str]:
     found: dict[str, str] = machine.describe()
     found["zlib"] = zlib.ZLIB_RUNTIME_VERSION
     try:
         found["zlib-ng"] = importlib.metadata.version("zlib-ng")
     except importlib.metadata.PackageNotFoundError:
         found["zlib-ng"] = "not installed"
-    found["load average before"] = f"{load_average:.2f}"
+    found["in use by others before"] = f"{busy:.0%} of the processors"
     return found
 
 
@@ -114,13 +111,13 @@ def write_files(
 def main() -> int:
     """Returns the exit status: 1 when something could not be measured."""
     arguments = parse_arguments()
-    load_average = os.getloadavg()[0]
-    found = facts(load_average)  # now, for the folder may change meanwhile
+    busy = machine.busy_share()
+    found = facts(busy)  # now, for the folder may change meanwhile
     server_core, sink_core = cores()
     raise_file_limit()
     plan = QUICK if arguments.quick else Plan(rounds=arguments.rounds)
-    if load_average > BUSY:
-        unclear = f"the load average was {load_average:.1f} before the run, and this is wall time"
+    if busy > machine.BUSY:
+        unclear = f"others used {busy:.0%} of the processors before, and this is wall time"
         plan = dataclasses.replace(plan, unclear=unclear)
     sections: dict[str, Section] = {}
     for name, measure in MEASURES.items():
@@ -134,9 +131,9 @@ def main() -> int:
         sections[name] = section
         print(f"{section.title}\n{table(section)}\n", flush=True)
     how = f"Rounds: {plan.rounds}, medians; server on core {server_core}, clients on core {sink_core}."
-    if load_average > BUSY:
+    if busy > machine.BUSY:
         how += (
-            f" The machine was busy with other work: its load average was {load_average:.1f} before "
+            f" The machine was busy with other work: others used {busy:.0%} of the processors before "
             f"the run began. Times and rates suffer from that and are not judged; CPU time suffers "
             f"less, memory not at all."
         )

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 PACKAGES = (
@@ -62,3 +63,22 @@ def describe() -> dict[str, str]:
     )
     facts["C compiler"] = _output("cc", "--version")
     return {name: value for name, value in facts.items() if value}
+
+
+BUSY = 0.05
+"""The share of the processors from which others disturb a measurement."""
+
+
+def busy_share() -> float:
+    """What of this machine's processors others use, over a second."""
+
+    def read() -> tuple[int, int]:
+        fields = [
+            int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        ]
+        return sum(fields[:8]), fields[3] + fields[4]
+
+    total, idle = read()
+    time.sleep(1)
+    total_after, idle_after = read()
+    return 1 - (idle_after - idle) / (total_after - total)

@@ -425,21 +425,6 @@ def version(*command: str) -> str:
     return (done.stdout + done.stderr).splitlines()[0]
 
 
-def busy_share() -> float:
-    """What of this machine's processors others use, over a second."""
-
-    def read() -> tuple[int, int]:
-        fields = [
-            int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-        ]
-        return sum(fields[:8]), fields[3] + fields[4]
-
-    total, idle = read()
-    time.sleep(1)
-    total_after, idle_after = read()
-    return 1 - (idle_after - idle) / (total_after - total)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of one second")
@@ -453,7 +438,7 @@ def main() -> None:
         arguments.connections, arguments.comings = 500, 1_000
     measure.raise_file_limit()
     build()
-    busy = busy_share()
+    busy = machine.busy_share()
     cores = measure.cores()
     results = measure_in_turns(arguments, cores)
     facts = machine.describe() | {
@@ -468,7 +453,7 @@ def main() -> None:
             f"{arguments.rounds} rounds in turns, {arguments.seconds:g} s each, medians.",
             f"The proxy on core {cores[0]}; the echo server (`c_echo`) and the load on {cores[1]}.",
             f"Others used {busy:.0%} of the processors when it began"
-            + (": the machine was not quiet." if busy > 0.05 else "."),
+            + (": the machine was not quiet." if busy > machine.BUSY else "."),
             *tables(results),
             "",
             "## Machine and versions",
