@@ -300,30 +300,32 @@ class Engine:
         skip = False  # the application handled the frame that brought the next event
         messages: list[Any] = []
         violation: RemoteProtocolError | None = None
+        event: Any
         for event in events:
-            if isinstance(event, str | bytes):
+            kind = type(event)
+            if kind is str or kind is bytes:
                 if self._on_message is None and not skip:
                     messages.append(event)
                 elif not skip:
                     self._call(self._on_message, event)
                 skip = False
-            elif isinstance(event, Frame):
+            elif kind is Frame:
                 skip = bool(self._call(self._callbacks.on_frame, event))
-            elif isinstance(event, Close):
+            elif kind is Close:
                 self._on_close_frame()
-            elif isinstance(event, Violation):
+            elif kind is Violation:
                 violation = event.error
-            elif isinstance(event, Piece):
+            elif kind is Piece:
                 if messages:  # in the order of the wire
                     self._put(messages, size)
                     messages = []
                 self._put_piece(event)
             elif skip:
                 skip = False
-            elif isinstance(event, Ping):
+            elif kind is Ping:
                 self._call(self._callbacks.on_ping, event.payload)
                 self._answer_ping(event.payload)
-            elif isinstance(event, Pong):
+            elif kind is Pong:
                 self._on_pong(event.payload)
         self._dispatching = None
         if messages:

@@ -31,6 +31,7 @@ from .frames import (
     check_reserved_bits,
     check_sequence,
     encode_text,
+    is_plain_ping_or_pong,
     parse_close,
     parse_header,
     surrogate_error,
@@ -219,7 +220,8 @@ class Endpoint:
             if header is None:
                 self._tail = bytes(buffer[start:end])
                 return
-            self._check_header(header)
+            if not is_plain_ping_or_pong(header, masked=self._expect_masked):
+                self._check_header(header)
             if header.is_control:
                 stop = start + header.size + header.length
                 if stop > end:
@@ -270,9 +272,9 @@ class Endpoint:
         if self._report_frames:
             events.append(Frame.from_header(header, buffer, start))
         payload = mask(buffer, start, start + header.length, header.mask_key, 0)
-        if header.opcode == Opcode.PING:
+        if header.first == PING:
             events.append(Ping(payload))
-        elif header.opcode == Opcode.PONG:
+        elif header.first == PONG:
             events.append(Pong(payload))
         else:
             close = Close(*parse_close(payload))

@@ -27,6 +27,7 @@ from hubws.protocol.frames import (
     check_size,
     encode_text,
     is_close_code,
+    is_plain_ping_or_pong,
     parse_close,
     parse_header,
 )
@@ -422,3 +423,28 @@ class TestPrinting:
         assert len(str(large).splitlines()) == 1
         assert f" {len(large.payload)} bytes" in str(large)
         assert f"opcode={large.opcode!r}" in repr(large)
+
+
+class TestPlainPingOrPong:
+    """The short cut says no more than the rules do."""
+
+    @pytest.mark.parametrize("masked", [True, False])
+    def test_says_what_the_rules_say(self, masked: bool) -> None:
+        found = 0
+        for first in range(256):
+            for length in (0, 1, 125, 126, 65536, 1 << 63):
+                for minimal in (True, False):
+                    for key in (KEY, None):
+                        header = Header(first, key, length, minimal, 2)
+                        if not is_plain_ping_or_pong(header, masked=masked):
+                            continue
+                        found += 1
+                        assert header.opcode in (Opcode.PING, Opcode.PONG)
+                        check_reserved_bits(header, 0)
+                        check_opcode(header)
+                        check_masked(header, expected=masked)
+                        check_control(header)
+                        check_length(header)
+                        check_sequence(header, in_message=False)
+                        check_sequence(header, in_message=True)
+        assert found == 2 * 3
