@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -31,20 +31,38 @@ async def accept(peer) -> None:
     await peer.send(hubws.Frame.close())
 
 
-@contextmanager
-def silence_at(address: str, port: int) -> Iterator[None]:
-    """Somebody who listens, and whose queue is full: whoever dials waits."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
+def bound(address: str, port: int = 0) -> socket.socket:
+    """A socket there; OSError when the port is taken."""
+    listener = socket.socket()
+    try:
         listener.bind((address, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+@contextmanager
+def silence(elsewhere: str) -> Iterator[int]:
+    """Somebody listens at 127.0.0.1, but the queue is full: whoever dials waits.
+
+    Gives the port, which is free at another address.
+    """
+    with ExitStack() as stack:
+        while True:
+            listener = stack.enter_context(bound("127.0.0.1"))
+            port = listener.getsockname()[1]
+            with suppress(OSError):
+                bound(elsewhere, port).close()
+                break
         listener.listen(0)
         while True:
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
-            waiting.connect_ex((address, port))
+            waiting.connect_ex(("127.0.0.1", port))
             if not select.select([], [waiting], [], 0.05)[1]:
                 break
-        yield
+        yield port
 
 
 async def talk(url: str, **options: Any) -> hubws.Connection:
@@ -104,11 +122,11 @@ class TestSeveralAddresses:
     async def test_some_are_silent(self, nursery, names, clock) -> None:
         """The next address is tried while the first has not answered, and the first is given up."""
         names["both.example"] = ["127.0.0.1", "127.0.0.2"]
-        server = await nursery.start(hubws.serve, echo, "127.0.0.2", 0)
-        start = trio.current_time()
-        with silence_at("127.0.0.1", server.port):
-            connection = await talk(f"ws://both.example:{server.port}/")
-        assert connection.remote == ("127.0.0.2", server.port)
+        with silence("127.0.0.2") as port:
+            await nursery.start(hubws.serve, echo, "127.0.0.2", port)
+            start = trio.current_time()
+            connection = await talk(f"ws://both.example:{port}/")
+        assert connection.remote == ("127.0.0.2", port)
         assert 0 < trio.current_time() - start < 1
         nursery.cancel_scope.cancel()
 
