@@ -144,18 +144,30 @@ class Connection(Engine):
 
     async def __anext__(self) -> str | bytes:
         inbox = self._inbox
-        if inbox is not None and inbox.batch and inbox.turns > 0:
-            inbox.turns -= 1
-            message = inbox.batch.pop()
-            if self._paused and not inbox:
-                self.read_on()
-            return message
+        if inbox is None:
+            inbox = self._open_inbox()
+        if inbox.turns <= 0:
+            inbox.turns = TURN
+            await trio.lowlevel.checkpoint()
         try:
-            return await self.receive()
+            while not inbox.batch and not inbox.refill():
+                if inbox.stream is not None:
+                    if (whole := await self._wait_for_rest(inbox, inbox.stream)) is not None:
+                        return whole
+                elif self._is_exhausted(inbox):
+                    await trio.lowlevel.checkpoint()
+                    self.raise_if_over()
+                elif not inbox.has_arrived:
+                    await inbox.wait()
         except ConnectionClosed as closed:
             if closed.closure.normal:
                 raise StopAsyncIteration from None
             raise
+        inbox.turns -= 1
+        message = inbox.batch.pop()
+        if self._paused and not inbox:
+            self.read_on()
+        return message
 
     async def receive(self) -> str | bytes:
         """Wait for the next message: text as str, binary as bytes.
@@ -164,36 +176,25 @@ class Connection(Engine):
         Cancelling it loses no message. A checkpoint, which lets other tasks run at least once every
         64 messages.
         """
+        if self._inbox is not None and self._inbox.batch:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            return await self.__anext__()
+        except StopAsyncIteration:
+            raise ConnectionClosed(self.ended_as()) from None
+
+    def _open_inbox(self) -> Inbox:
         if self._on_message is not None:
             raise RuntimeError("messages of this connection go to its on_message callback")
-        inbox = self._inbox
-        if inbox is None:
-            inbox = self._inbox = self._new_inbox()
-        if inbox.batch:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if inbox.turns <= 0:
-                inbox.turns = TURN
-                await trio.lowlevel.checkpoint()
-        while not inbox.batch and not inbox.refill():
-            if inbox.stream is None:
-                await self._wait_for_message(inbox)
-            elif (whole := await self._wait_for_rest(inbox, inbox.stream)) is not None:
-                return whole
-        inbox.turns -= 1
-        message = inbox.batch.pop()
-        if self._paused and not inbox:
-            self.read_on()
-        return message
+        if self._inbox is None:
+            self._inbox = self._new_inbox()
+        return self._inbox
 
-    async def _wait_for_message(self, inbox: Inbox) -> None:
-        """Wait until there may be a message, or part of one; ConnectionClosed when none will come."""
-        self.look_for_more()
-        if inbox.has_arrived:
-            return
-        if self._ended or self._endpoint.is_over:
-            await trio.lowlevel.checkpoint()
-        self.raise_if_over()
-        await inbox.wait()
+    def _is_exhausted(self, inbox: Inbox) -> bool:
+        """Whether nothing is there to be taken, nor will be; called when everything was taken."""
+        if self._paused or self._violation is not None:
+            self.look_for_more()
+        return (self._ended or self._endpoint.is_over) and not inbox.has_arrived
 
     async def _wait_for_rest(self, inbox: Inbox, stream: MessageStream) -> str | bytes | None:
         """Wait until a message that comes in pieces is whole; None when another task took it."""
@@ -229,25 +230,24 @@ class Connection(Engine):
         none comes; so does iterating when the connection ends before the message does. Leaving early
         drops the rest of it. Not for connections whose messages go to `on_message`.
         """
-        if self._on_message is not None:
-            raise RuntimeError("messages of this connection go to its on_message callback")
+        inbox = self._open_inbox()
         await trio.lowlevel.checkpoint()
-        stream = await self._next_stream()
+        stream = await self._next_stream(inbox)
         try:
             yield stream
         finally:
             stream.abandon()
             self.read_on()
 
-    async def _next_stream(self) -> MessageStream:
-        if self._inbox is None:
-            self._inbox = self._new_inbox()
-        inbox = self._inbox
+    async def _next_stream(self, inbox: Inbox) -> MessageStream:
         while not inbox.batch and not inbox.refill():
             if (stream := inbox.stream) is not None:
                 inbox.remove_stream()
                 return stream
-            await self._wait_for_message(inbox)
+            if self._is_exhausted(inbox):
+                self.raise_if_over()
+            if not inbox.has_arrived:
+                await inbox.wait()
         stream = MessageStream(self)
         stream.put(Piece(inbox.batch.pop(), last=True))
         return stream

@@ -38,7 +38,7 @@ from .keepalive import Keepalive
 from .limiter import LimitedEndpoint, Limiter
 from .mask_keys import next_mask_key
 from .outbox import AdaptingOutbox, Outbox, unframed
-from .queue import LATEST, Policy, droppable
+from .queue import BLOCK, LATEST, droppable
 from .rtt import PingTracker
 from .settings import Settings
 from .streaming import MessageSender, MessageStream
@@ -82,6 +82,7 @@ class Engine:
         "_keepalive",
         "_last_pong",
         "_limiter",
+        "_look_timer",
         "_on_message",
         "_paused",
         "_pings",
@@ -161,6 +162,7 @@ class Engine:
         self._pings: PingTracker | None = None
         self._keepalive: Keepalive | None = None
         self._close_timer: Timer | None = None
+        self._look_timer: Timer | None = None  # for who receives after closing
         self._end_callbacks: tuple[Callable[..., object], ...] = ()
         self._ended_event: trio.Event | None = None
         self._attributes: dict[str, Any] | None = None
@@ -180,7 +182,7 @@ class Engine:
     def _prepare_to_send(self, deflater: Deflater | None, transport: Transport) -> None:
         """Choose how messages are encoded, and the outbox that goes with it."""
         settings, endpoint = self.settings, self._endpoint
-        may_drop = settings.policy is not Policy.BLOCK
+        may_drop = settings.policy is not BLOCK
         if deflater is not None and may_drop:
             deflater.takeover = False  # those behind a dropped message must not miss it
         self._encode: Callable[[str | Payload], bytes] = encode_message
@@ -451,7 +453,12 @@ class Engine:
     def _wait_for_receiver(self) -> None:
         """Look, in a while, whether somebody still takes messages although this side has closed."""
         look = partial(self._look_for_receiver, self._progress, self._untaken)
-        self._poller.timers.call_later(LINGER, look)
+        self._cancel_look()
+        self._look_timer = self._poller.timers.call_later(LINGER, look)
+
+    def _cancel_look(self) -> None:
+        if self._look_timer is not None:
+            self._look_timer.cancel()
 
     @property
     def _progress(self) -> tuple[int, int]:
@@ -621,6 +628,7 @@ class Engine:
             self._limiter.end()
         if self._close_timer is not None:
             self._close_timer.cancel()
+        self._cancel_look()
         self.outbox.stop()
         self.outbox.fail_waiting(lambda: ConnectionClosed(self.ended_as()))
         if self._pings is not None:

@@ -169,7 +169,7 @@ class Outbox(SendQueue):
             return
         if self.admit():
             self.mark()
-        elif self.parts():
+        elif self.has_parts:
             self.is_busy = True
             self._writing_since = trio.current_time()
             if self._parked is None:
@@ -182,7 +182,7 @@ class Outbox(SendQueue):
 
     async def _write(self) -> None:
         while not self._is_stopped:
-            if not self.parts():
+            if not self.has_parts:
                 self.is_busy = False
                 await self._park()
                 continue

@@ -57,7 +57,7 @@ class Put(Enum):
 
 
 # Members of an Enum are slow to look up (some 50 ns each) where messages go by.
-DISCONNECT, LATEST = Policy.DISCONNECT, Policy.LATEST
+BLOCK, DISCONNECT, LATEST = Policy.BLOCK, Policy.DISCONNECT, Policy.LATEST
 DROP_NEWEST, DROP_OLDEST = Policy.DROP_NEWEST, Policy.DROP_OLDEST
 QUEUED, DROPPED, FULL = Put.QUEUED, Put.DROPPED, Put.FULL
 
@@ -211,6 +211,13 @@ class SendQueue:
         """How many control frames are waiting."""
         return len(self._urgent)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether anything may go now."""
+        if self._streamed is not None:
+            return bool(self.parts())
+        return bool(self.frames or self._urgent or self._begun)
+
     def parts(self) -> list[bytes]:
         """All that may go now, in the order in which it will. Not to be changed."""
         streamed = self._streamed
@@ -335,6 +342,9 @@ class SendQueue:
 
     def discard_all(self) -> int:
         """Throw away what has begun too; returns how many data frames did not go entirely."""
+        if self.is_empty and not self._in_flight:
+            self.room = -1
+            return 0
         count = self._count_data() + self._in_flight
         self.discard()
         self._begun.clear()
@@ -372,7 +382,9 @@ class SendQueue:
 
         A message that has begun to go in fragments may be finished, though.
         """
-        waiting = self._waiting or {}
+        waiting = self._waiting
+        if not waiting:
+            return
         for task, frame in list(waiting.items()):
             if not (self.is_streaming and type(frame) is Fragment):
                 del waiting[task]
@@ -425,7 +437,7 @@ class SendQueue:
             self.bytes_sent += n
         else:
             self._sent(n)
-            if self.parts():
+            if self.has_parts:
                 return False
         return not self._waiting
 

@@ -88,21 +88,23 @@ class Settings:
     max_lifetime: float = attrs.field(default=None, converter=_seconds, validator=_positive)
     """From the opening handshake; closed with 1001 then."""
 
+    has_limits: bool = attrs.field(init=False, eq=False, repr=False)
+    """Whether a connection needs a limiter."""
+
+    @has_limits.default
+    def _limits_anything(self) -> bool:
+        return (
+            self.rate_limit is not None
+            or self.idle_timeout < math.inf
+            or self.max_lifetime < math.inf
+        )
+
     def __attrs_post_init__(self) -> None:
         if self.max_stream_size is not None and self.max_stream_size < self.max_message_size:
             raise ValueError(
                 f"max_stream_size {self.max_stream_size} must not be under max_message_size "
                 f"{self.max_message_size}"
             )
-
-    @property
-    def has_limits(self) -> bool:
-        """Whether the connection needs a limiter."""
-        return (
-            self.rate_limit is not None
-            or self.idle_timeout < math.inf
-            or self.max_lifetime < math.inf
-        )
 
 
 class SettingsArguments(TypedDict, total=False):

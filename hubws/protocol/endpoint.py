@@ -69,6 +69,8 @@ PONG = FIN | Opcode.PONG
 CLOSE = FIN | Opcode.CLOSE
 
 
+MESSAGE_BEGINS = (Opcode.TEXT, Opcode.BINARY)
+
 BITE = 1024
 """How much of a compressed message that comes in pieces is inflated at once, in bytes: it may grow a
 thousandfold."""
@@ -89,6 +91,7 @@ class Endpoint:
 
     Attributes:
         state: see `state.py`.
+        is_over: whether nothing more will come out of `receive_data`.
         only_messages: whether the last events were nothing but messages, so that a caller in a
             hurry need not look at each.
         has_rest: whether it kept some of what it was given, since a piece of a compressed message is
@@ -108,13 +111,13 @@ class Endpoint:
         "_limit",
         "_message",
         "_next_mask_key",
-        "_over",
         "_report_frames",
         "_stream_limit",
         "_tail",
         "close_received",
         "close_sent",
         "has_rest",
+        "is_over",
         "only_messages",
         "state",
     )
@@ -144,7 +147,7 @@ class Endpoint:
         self._frame: Header | None = None  # the data frame whose payload is arriving
         self._frame_done = 0  # how much of it has arrived
         self._frame_payload: bytearray | None = None  # that, as it came, when frames are reported
-        self._over = False
+        self.is_over = False
         # nothing is under way, so that what comes is most likely whole messages
         self._expects_messages = not report_frames
         self.only_messages = True
@@ -179,7 +182,7 @@ class Endpoint:
             self.only_messages = False
             events.append(Violation(error))
         self._expects_messages = not (
-            self._tail or self._message or self._over or self._report_frames
+            self._tail or self._message or self.is_over or self._report_frames
         )
         return events
 
@@ -188,14 +191,9 @@ class Endpoint:
         """Whether this side masks."""
         return self._next_mask_key is not None
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come out of `receive_data`."""
-        return self._over
-
     def ignore(self) -> None:
         """Ignore whatever comes from now on."""
-        self._over = True
+        self.is_over = True
         self._expects_messages = self.has_rest = False
         self._message = self._frame = None
         self._tail = b""
@@ -208,7 +206,7 @@ class Endpoint:
     def _receive_frames(self, events: list[Event], buffer: Payload, start: int, end: int) -> None:
         """Go frame by frame through what `decode` left."""
         self.has_rest = False
-        while start < end and not self._over:
+        while start < end and not self.is_over:
             if self._frame is not None:
                 start = self._receive_payload(events, buffer, start, end)
                 if self._is_piece_full and start < end:
@@ -233,7 +231,7 @@ class Endpoint:
             else:
                 self._begin_frame(header)
                 start = self._receive_payload(events, buffer, start + header.size, end)
-            if self._message is None and start < end and not self._over:
+            if self._message is None and start < end and not self.is_over:
                 if self._report_frames:
                     continue
                 messages, start = decode(buffer, start, end, self._expect_masked, self._limit)
@@ -257,8 +255,8 @@ class Endpoint:
 
     def _check_header(self, header: Header) -> None:
         # 'set only on the first fragment of a data message', RFC 7692 §6
-        is_first = header.opcode in (Opcode.TEXT, Opcode.BINARY)
-        check_reserved_bits(header, RSV1 if is_first and self._inflater is not None else 0)
+        may_be_compressed = self._inflater is not None and header.opcode in MESSAGE_BEGINS
+        check_reserved_bits(header, RSV1 if may_be_compressed else 0)
         check_opcode(header)
         check_masked(header, expected=self._expect_masked)
         check_control(header)
@@ -278,7 +276,7 @@ class Endpoint:
             events.append(Pong(payload))
         else:
             close = Close(*parse_close(payload))
-            self._over = True
+            self.is_over = True
             self.close_received = close
             self._change(Change.CLOSE_RECEIVED)
             events.append(close)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+import re
+from base64 import b64encode
 from collections.abc import Collection, Sequence
 from hashlib import sha1
 from typing import TypeAlias
@@ -16,6 +17,9 @@ from .http import HeaderPairs, Headers, Request, Response, is_token
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What is appended to the key before hashing (RFC 6455 §1.3)."""
+
+KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+"""16 bytes in base64."""
 
 VERSION = "13"
 EXTENSIONS = "Sec-WebSocket-Extensions"
@@ -62,7 +66,7 @@ def check_request(request: Request, headers: Headers) -> str:
             426, "header Sec-WebSocket-Version must be 13", [("Sec-WebSocket-Version", VERSION)]
         )
     keys = headers.get_all("Sec-WebSocket-Key")
-    if len(keys) != 1 or not _is_key(keys[0]):
+    if len(keys) != 1 or not KEY.fullmatch(keys[0]):
         raise _refused(400, "header Sec-WebSocket-Key must be 16 bytes in base64, once")
     return keys[0]
 
@@ -114,6 +118,8 @@ def parse_origin(origin: str) -> tuple[str, str, int] | None:
 def choose_subprotocol(headers: Headers, supported: Sequence[str]) -> str | None:
     """The first of the server's subprotocols that the client offers (RFC 6455 §4.2.2)."""
     offered = headers.tokens("Sec-WebSocket-Protocol")
+    if not offered:
+        return None
     if not all(map(is_token, offered)):
         raise _refused(400, "header Sec-WebSocket-Protocol must be a list of tokens")
     return next((name for name in supported if name in offered), None)
@@ -121,8 +127,11 @@ def choose_subprotocol(headers: Headers, supported: Sequence[str]) -> str | None
 
 def choose_compression(headers: Headers, deflate: Deflate | None) -> DeflateParameters | None:
     """What a server agrees on of the extensions that the client offers (RFC 6455 §9.1)."""
+    lines = headers.get_all(EXTENSIONS)
+    if not lines:
+        return None
     try:
-        offers = parse_extensions(headers.get_all(EXTENSIONS))
+        offers = parse_extensions(lines)
     except ValueError as error:
         raise _refused(400, f"header {EXTENSIONS}: {error}") from None
     return None if deflate is None else deflate.accept(offers)
@@ -160,14 +169,10 @@ def _refused(status: int, why: str, headers: HeaderPairs = ()) -> UpgradeRefused
 
 
 def _has_token(headers: Headers, name: str, token: str) -> bool:
+    values = headers.get_all(name)
+    if len(values) == 1 and values[0].lower() == token:  # nearly always
+        return True
     return any(member.lower() == token for member in headers.tokens(name))
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(b64decode(key.encode("ascii"), validate=True)) == 16
-    except ValueError:
-        return False
 
 
 def _same_host(origin: str, headers: Headers, *, is_secure: bool) -> bool:

@@ -58,11 +58,11 @@ class Headers:
 
     def tokens(self, name: str) -> list[str]:
         """The comma-separated members of all lines under that name, without empty ones."""
+        values = self.get_all(name)
+        if not values:
+            return []
         return [
-            member
-            for value in self.get_all(name)
-            for part in value.split(",")
-            if (member := part.strip(" \t"))
+            member for value in values for part in value.split(",") if (member := part.strip(" \t"))
         ]
 
     def __getitem__(self, name: str) -> str:

@@ -32,6 +32,8 @@ class State(Enum):
     CLOSING = "closing"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # Enum's own hashes the name, in Python
+
 
 class Change(Enum):
     """What moves a connection from one state to the next."""
@@ -40,6 +42,8 @@ class Change(Enum):
     CLOSE_SENT = "close sent"
     CLOSE_RECEIVED = "close received"
     STREAM_ENDED = "stream ended"
+
+    __hash__ = object.__hash__
 
 
 TRANSITIONS: dict[tuple[State, Change], State] = {

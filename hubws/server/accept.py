@@ -142,9 +142,7 @@ class Incoming:
         self._is_answering = False
         self._is_closed = False
         self._is_ended = False  # the client has no more to say
-        self._timer: Timer = poller.timers.call_later(
-            max(0, deadline - trio.current_time()), self._expire
-        )
+        self._timer: Timer = poller.timers.call_at(deadline, self._expire)
         transport.receiver = self
         transport.start()
 

@@ -47,8 +47,11 @@ class Timers:
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call back after that time. The callback must not raise."""
+        return self.call_at(trio.current_time() + seconds, callback)
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call back at that time of trio's clock."""
         timer = Timer(callback, self)
-        when = trio.current_time() + seconds
         heapq.heappush(self._heap, (when, next(self._order), timer))
         if when < self._next:
             self._next = self._scope.deadline = when

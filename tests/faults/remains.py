@@ -29,8 +29,8 @@ class Remains:
     """Sockets registered with the poller."""
     dirty: int
     """Outboxes to be flushed."""
-    timers: int
-    """Calls to come."""
+    timers: Counter[str]
+    """What will be called, how many times."""
 
     @classmethod
     def now(cls) -> Remains:
@@ -41,13 +41,19 @@ class Remains:
             _descriptors(),
             len(poller._watched),
             len(poller.dirty),
-            sum(timer.callback is not None for _, _, timer in poller.timers._heap),
+            Counter(_name(timer.callback) for _, _, timer in poller.timers._heap if timer.callback),
         )
 
     async def check(self, cushion: float = 0) -> None:
         """Fail when there is more now, or less, once everything has come to rest (see `rest_until`)."""
         await rest_until(lambda: Remains.now() == self, cushion)
-        assert Remains.now() == self
+        now = Remains.now()
+        differences = [
+            f"{name}: {there} instead of {getattr(self, name)}"
+            for name, there in attrs.asdict(now, recurse=False).items()
+            if there != getattr(self, name)
+        ]
+        assert not differences, "; ".join(differences)
 
 
 async def rest_until(condition: Callable[[], bool], cushion: float) -> None:
@@ -75,6 +81,10 @@ def _tasks() -> list[str]:
             left += nursery.child_tasks
     names.remove(trio.lowlevel.current_task().name)
     return names
+
+
+def _name(callback: Callable[[], object]) -> str:
+    return getattr(callback, "func", callback).__qualname__
 
 
 def _descriptors() -> dict[str, str]:
