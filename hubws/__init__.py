@@ -64,8 +64,10 @@ from .protocol.deflate import Deflate, DeflateParameters
 from .protocol.frames import CloseCode, Frame, Opcode
 from .protocol.http import Headers, Request, Response
 from .protocol.state import Close, Closure, State
+from .server.access_log import AccessLog
 from .server.authentication import basic_auth, bearer_auth
 from .server.listeners import inherited_listeners, take_over
+from .server.observer import Observer
 from .server.serve import serve
 from .server.server import Server, ServerStatistics
 from .transport.tcp_info import TcpInfo
@@ -74,6 +76,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "TLS",
+    "AccessLog",
     "Acknowledgements",
     "AlarmKind",
     "Answer",
@@ -117,6 +120,7 @@ __all__ = [
     "MonitorTotal",
     "MonitoredConnection",
     "NotAllowed",
+    "Observer",
     "Offline",
     "Opcode",
     "OpenRequests",

@@ -20,7 +20,10 @@ ORDER = [
     "transport",
     "connection",
     "server client hub",
-    "proxy testing",
+    "backplane",
+    "proxy testing metrics",
+    "pages",
+    "bench",
     "cli",
     "__main__",
 ]

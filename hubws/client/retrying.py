@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import ssl
+import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed, HandshakeError
 from ..protocol.frames import CloseCode
 from ..protocol.http import Headers, Response
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 CLOSE_CODES = frozenset(
     {
@@ -87,14 +90,17 @@ def _retry_after(headers: Headers) -> float:
     at = _date(value)
     if at is None:
         return 0.0
-    now = _date(headers.get("Date")) or dt.datetime.now(dt.UTC)  # clocks may differ
-    return max(0.0, (at - now).total_seconds())
+    now = _date(headers.get("Date"))  # clocks may differ
+    return max(0.0, at.timestamp() - (time.time() if now is None else now.timestamp()))
 
 
 def _date(value: str | None) -> dt.datetime | None:
     """A date as HTTP writes it (RFC 9110 §5.6.7), None for anything else."""
+    from datetime import UTC  # noqa: PLC0415 - 0.6 MB that most programs never need
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         date = parsedate_to_datetime(value or "")
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=dt.UTC)
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -121,6 +121,8 @@ class Connection(Engine):
         return ConnectionStatistics(
             bytes_received=self._received,
             bytes_sent=self.outbox.bytes_sent,
+            messages_received=self._messages_received,
+            messages_sent=self.outbox.messages_sent,
             inbox_messages=0 if self._inbox is None else len(self._inbox),
             outbox_messages=self.outbox.queued_messages,
             outbox_bytes=self.outbox.queued_bytes,

@@ -83,6 +83,7 @@ class Engine:
         "_last_pong",
         "_limiter",
         "_look_timer",
+        "_messages_received",
         "_on_message",
         "_paused",
         "_pings",
@@ -175,7 +176,8 @@ class Engine:
         self._violation: RemoteProtocolError | None = None  # not judged yet
         self._undelivered = 0
         self._unreceived = 0
-        self._received = 0
+        self._received = 0  # bytes
+        self._messages_received = 0
         self._turns = 0
         self._last_pong = b""
 
@@ -262,7 +264,9 @@ class Engine:
         if not endpoint.only_messages:
             self._handle(events, end)
             self._take_rest()
-        elif (on_message := self._on_message) is not None:
+            return
+        self._messages_received += len(events)
+        if (on_message := self._on_message) is not None:
             self._dispatching = events
             left: Iterator[Any] = iter(events)
             try:
@@ -306,6 +310,7 @@ class Engine:
         for event in events:
             kind = type(event)
             if kind is str or kind is bytes:
+                self._messages_received += 1
                 if self._on_message is None and not skip:
                     messages.append(event)
                 elif not skip:
@@ -393,6 +398,7 @@ class Engine:
 
     def _put_piece(self, piece: Piece) -> None:
         """Take some of a message that comes in pieces."""
+        self._messages_received += piece.last
         self._poller.has_woken = True
         stream = self._stream
         if stream is None:
@@ -503,7 +509,7 @@ class Engine:
 
     def fail_for(self, error: Exception) -> None:
         """Close with 1011 because the application's own code raised; logged once."""
-        logger.error("connection %d from %s: handler failed", self.id, self.remote, exc_info=error)
+        self._log(logging.ERROR, "handler failed", error)
         if self._error is None:
             self._error = error
         self._report(error)
@@ -513,8 +519,13 @@ class Engine:
         if self._callbacks.on_error is not None:
             try:
                 self._callbacks.on_error(self._connection, error)
-            except Exception:
-                logger.exception("connection %d: on_error failed", self.id)
+            except Exception as another:  # noqa: BLE001 - logged there
+                self._log(logging.ERROR, "on_error failed", another)
+
+    def _log(self, level: int, what: str, error: Exception | None = None) -> None:
+        fields = {"connection": self.id, "remote": self.remote}
+        words = "connection %d from %s: %s"
+        logger.log(level, words, self.id, self.remote, what, exc_info=error, extra=fields)
 
     # -- what is sent -------------------------------------------------------------------------------
 
@@ -542,7 +553,7 @@ class Engine:
         """Fail for what the peer did, if it did."""
         error, self._violation = self._violation, None
         if error is not None:
-            logger.debug("connection %d from %s: %s", self.id, self.remote, error)
+            self._log(logging.DEBUG, str(error))
             self._report(error)
             self.fail(error.code, str(error), error)
 

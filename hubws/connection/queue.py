@@ -155,6 +155,7 @@ class SendQueue:
         "counters",
         "frames",
         "limit_messages",
+        "messages_sent",
         "room",
     )
 
@@ -171,6 +172,7 @@ class SendQueue:
         self.frames: list[bytes] = []
         self.room = limit_bytes
         self.bytes_sent = 0
+        self.messages_sent = 0
         self.counters: DropCounters | None = None
 
     @property
@@ -432,7 +434,9 @@ class SendQueue:
         if n == self._limit_bytes - self.room and not (
             self._begun or self._urgent or self._streamed
         ):
-            self.frames.clear()  # the usual case: everything, and it was nothing but data
+            # the usual case: everything, and it was nothing but data
+            self.messages_sent += len(self.frames)
+            self.frames.clear()
             self.room = self._limit_bytes
             self.bytes_sent += n
         else:
@@ -443,14 +447,14 @@ class SendQueue:
 
     def take(self, size: int) -> bytes:
         """Take up to that many bytes off the front: whoever has them sends them, and says `gone`."""
-        before = self._count_data()
         chunk = bytearray()
         for part in self.parts():
             chunk += part[: size - len(chunk)]
             if len(chunk) == size:
                 break
+        before = self.messages_sent
         self._sent(len(chunk))
-        self._in_flight = before - self._count_data()
+        self._in_flight = self.messages_sent - before
         return bytes(chunk)
 
     def gone(self) -> None:
@@ -460,6 +464,14 @@ class SendQueue:
     def _sent(self, n: int) -> None:
         """Take n bytes off the front: they have gone."""
         self.bytes_sent += n
+        if self.frames or self._begun or self._streamed:
+            before = self._count_data()
+            self._take_off(n)
+            self.messages_sent += before - self._count_data()
+        else:
+            self._take(self._urgent, n)
+
+    def _take_off(self, n: int) -> None:
         n = self._take(self._begun, n)
         n = self._take(self._urgent, n)
         if self._streamed is not None:

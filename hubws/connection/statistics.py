@@ -13,6 +13,10 @@ class ConnectionStatistics:
     """On the wire, since the opening handshake."""
     bytes_sent: int
     """Taken by the socket, the opening handshake of a server included."""
+    messages_received: int
+    """Whole ones, be they taken already or not."""
+    messages_sent: int
+    """Of which the socket has taken the last byte."""
     inbox_messages: int
     """Messages that wait for `receive`."""
     outbox_messages: int

@@ -7,6 +7,7 @@ limits and what is made of it are here.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TypeAlias
@@ -269,10 +270,10 @@ class RequestReader(_HeaderReader):
         if end <= 3 or version == "0.9":  # whose head is one line, and whatever follows anything
             raise UpgradeRefused(Response.refusal(400, "not an HTTP/1 request"))
         self.rest = data[used:]
-        return Request(
-            self._parser.get_method().decode("latin-1"),
+        return Request(  # interned, for every open connection keeps its request
+            sys.intern(self._parser.get_method().decode("latin-1")),
             self._target.decode("latin-1"),
-            version,
+            sys.intern(version),
             bytes(self._received[:end]),
         )
 

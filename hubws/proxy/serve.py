@@ -17,6 +17,7 @@ from ..protocol.http import HeaderPairs, Headers, Request, Response
 from ..server.accept import RequestHandler, Service
 from ..server.admission import AdmissionLimits
 from ..server.authentication import Authenticate
+from ..server.observer import Observer
 from ..server.serve import MAX_HANDSHAKES, Drain, Where, run
 from ..server.server import Server, ServerStatistics
 from .backends import BackendStatistics
@@ -80,6 +81,7 @@ async def serve_proxy(
     origins: Origins = "any",
     headers: HeaderPairs = (),
     on_request: RequestHandler | None = None,
+    observers: Sequence[Observer] = (),
     handshake_timeout: float = 10,
     grace: float = 5,
     spread: float = 0,
@@ -111,9 +113,10 @@ async def serve_proxy(
         **settings: see `Settings`. In transparent mode, four of them count: `idle_timeout`, without any
             byte, either way; `max_lifetime`; `write_timeout`; and `close_timeout`, without any byte
             after one side has ended.
-        host, port, listeners, unix_path, ssl_context, backlog, authenticate, max_connections,
-            max_connections_per_address, max_connections_per_user, max_handshakes, headers, spread,
-            retry_after: as for `serve`.
+        host, port, listeners, unix_path, ssl_context, backlog: as for `serve`.
+        authenticate, headers, observers, spread, retry_after: as for `serve`.
+        max_connections, max_connections_per_address, max_connections_per_user: as for `serve`.
+        max_handshakes: as for `serve`.
 
     Times are in seconds. Raises OSError when it can't listen, TypeError or ValueError for arguments
     that make no sense.
@@ -139,6 +142,7 @@ async def serve_proxy(
         headers=Headers(headers).to_bytes(),
         authenticate=authenticate,
         on_request=partial(_answer, forwarding.routes, on_request),
+        observers=observers,
         handshake_timeout=handshake_timeout,
         forward=forwarder,
         forward_timeout=timeout,

@@ -34,6 +34,7 @@ from ..transport.abc import Payload, SocketAddress, Transport
 from ..transport.poller import Poller
 from ..transport.timers import Timer
 from .authentication import Authenticate
+from .observer import Observer, check_observers
 
 if TYPE_CHECKING:
     from .server import Server
@@ -77,6 +78,7 @@ class Service:
     handshake_timeout: float = 10.0
     forward: Forward | None = None
     """Who answers instead of the server itself, once the client is let in: a proxy."""
+    observers: Sequence[Observer] = ()
     forward_timeout: float = 10.0
     """How long that may take, in seconds, counted from when the request was there."""
 
@@ -89,6 +91,7 @@ class Service:
             raise ValueError(f"handshake_timeout must be over 0, not {self.handshake_timeout!r}")
         if self.authenticate is not None and not callable(self.authenticate):
             raise TypeError(f"authenticate is a function, not {self.authenticate!r}")
+        check_observers(self.observers)
 
 
 class Tunnel(Protocol):
@@ -125,6 +128,7 @@ class Incoming:
         "_is_ended",
         "_poller",
         "_reader",
+        "_request",
         "_server",
         "_timer",
         "_transport",
@@ -137,6 +141,7 @@ class Incoming:
         self._transport = transport
         self._poller = poller
         self._reader = RequestReader()
+        self._request: Request | None = None
         self._hook_scope: trio.CancelScope | None = None  # while `authenticate` is awaited
         self._early = b""  # what came meanwhile
         self._is_answering = False
@@ -148,10 +153,22 @@ class Incoming:
 
     def _expire(self) -> None:
         if self._hook_scope is not None:
-            logger.info("judging the request of %s took too long", self._transport.remote)
-        elif self._transport.receiver is self:  # else it has been answered, and stays
-            logger.info("no opening handshake came from %s in time", self._transport.remote)
+            self.give_up("judging its request took too long")
+        else:
+            self.give_up("no opening handshake came in time")
+
+    def give_up(self, why: str) -> None:
+        """Give up and say why, unless it has its answer and is only still there."""
+        if self._transport.receiver is self:
+            remote = self._transport.remote
+            logger.info("lost %s: %s", remote, why, extra={"remote": remote})
+            if self._server.observers:
+                self._server.observers.tell(Observer.on_lost, remote, why)
         self.close()
+
+    def cut(self) -> None:
+        """Give up a client that said nothing while others wait for its place."""
+        self.give_up("it said nothing, and others waited")
 
     def close(self) -> None:
         """Give up."""
@@ -164,7 +181,7 @@ class Incoming:
     def dismiss(self, response: Response) -> None:
         """Give up, but answer a request that has come, which may take a second."""
         if self._hook_scope is None:
-            self.close()
+            self.give_up("the server drains")
             return
         self._cancel_hook()
         self._timer.cancel()
@@ -180,7 +197,7 @@ class Incoming:
         """Take note that the client went away, or, in the middle of an answer, listens only."""
         self._is_ended = True
         if error is not None or not self._is_answering:
-            self.close()
+            self.give_up("it went away")
 
     def on_bytes(self, buffer: Payload, end: int) -> None:
         """Take a piece of the request."""
@@ -194,6 +211,7 @@ class Incoming:
             request = self._reader.receive_data(data)
             if request is None:
                 return
+            self._request = request
             self._server.heard(self)
             if is_upgrade(self._reader.headers):
                 self._upgrade(request)
@@ -340,21 +358,31 @@ class Incoming:
 
     def _refuse(self, error: Exception) -> None:
         if isinstance(error, UpgradeRefused):
-            logger.info("refused %s: %s", self._transport.remote, error)
+            self._log(logging.INFO, "refused %s: %s", error)
             self._respond(error.response)
         else:
-            logger.error(
-                "the request of %s could not be handled", self._transport.remote, exc_info=error
+            self._log(
+                logging.ERROR, "the request of %s could not be handled: %s", error, exc_info=error
             )
             self._respond(INTERNAL_ERROR)
+
+    def _log(self, level: int, words: str, error: Exception, **kwargs: Any) -> None:
+        remote = self._transport.remote
+        logger.log(level, words, remote, error, extra={"remote": remote}, **kwargs)
 
     def _respond(self, response: Response, *, with_body: bool = True) -> None:
         """Send a response and hang up."""
         try:
             data = response.to_bytes(with_body=with_body)
-        except Exception:  # headers that may not be sent, or something that is no response
-            logger.exception("the answer to %s can't be sent", self._transport.remote)
-            data = INTERNAL_ERROR.to_bytes()
+        except Exception as error:  # noqa: BLE001 - headers that may not be sent, or no response
+            self._log(logging.ERROR, "the answer to %s can't be sent: %s", error, exc_info=error)
+            response = INTERNAL_ERROR
+            data = response.to_bytes()
+        remote = self._transport.remote
+        if self._server.observers:
+            self._server.observers.tell(
+                Observer.on_response, self._request, remote, response.status
+            )
         self._is_answering = True
         self._transport.receiver = Ignorer(self)
         self._server.start_soon(self._send, data)

@@ -47,7 +47,7 @@ class Host(Protocol):
     def begin(self, transport: Transport, deadline: float) -> None:
         """Begin an opening handshake that must be done by then; `Acceptor.release` when it is."""
 
-    def give_up(self) -> None:
+    def give_up(self, remote: SocketAddress, why: str) -> None:
         """A client goes without an opening handshake; it counts until `Acceptor.release`."""
 
 
@@ -197,6 +197,7 @@ class Acceptor:
         remote, local = addresses_of(stream)
         if isinstance(stream, trio.SSLStream):
             done = False
+            why = "its TLS handshake took too long"
             scope = trio.CancelScope(deadline=deadline)
             self.watch(scope.cancel)
             try:
@@ -204,11 +205,12 @@ class Acceptor:
                     await stream.do_handshake()
                     done = True
             except (trio.BrokenResourceError, ssl.SSLError, OSError) as error:
-                logger.info("no TLS with %s: %s", remote, error.__cause__ or error)
+                why = f"no TLS: {error.__cause__ or error}"
+                logger.info("lost %s: %s", remote, why, extra={"remote": remote})
             finally:
                 self.unwatch(scope.cancel)
                 if not done:
-                    self._host.give_up()
+                    self._host.give_up(remote, why)
                     await trio.aclose_forcefully(stream)
             if not done:
                 return

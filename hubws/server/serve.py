@@ -18,6 +18,7 @@ from .accept import Handler, RequestHandler, Service
 from .admission import AdmissionLimits
 from .authentication import Authenticate
 from .listeners import open_unix_listener, remove
+from .observer import Observer
 from .server import Server, check_drain
 
 MAX_HANDSHAKES = 1000
@@ -43,6 +44,7 @@ async def serve(
     origins: Origins = "same",
     headers: HeaderPairs = (),
     on_request: RequestHandler | None = None,
+    observers: Sequence[Observer] = (),
     handshake_timeout: float = 10,
     grace: float = 5,
     spread: float = 0,
@@ -83,6 +85,8 @@ async def serve(
         headers: more headers for the 101.
         on_request: called with each plain HTTP request that is no upgrade; returns its `Response`,
             or None for 426. Enough for a page and a health check.
+        observers: are told what becomes of each client, such as `AccessLog` and
+            `hubws.metrics.Metrics`.
         handshake_timeout: for everything up to the 101, TLS too, in seconds.
         grace: for closing all connections with 1001 when cancelled, in seconds.
         spread: over which the closing is spread then, in seconds, at most `grace`.
@@ -123,6 +127,7 @@ async def serve(
         headers=Headers(headers).to_bytes(),
         authenticate=authenticate,
         on_request=on_request,
+        observers=observers,
         handshake_timeout=handshake_timeout,
     )
     where = Where(host=host, port=port, listeners=listeners, unix_path=unix_path, backlog=backlog)
@@ -204,6 +209,7 @@ async def _run(
         with trio.CancelScope(shield=True):  # cancelled here, the task would never be handed over
             handlers = await outer.start(_hold_nursery, stop)
         server = Server(service, listeners, handlers, limits, ssl_context)
+        server.observers.tell(Observer.on_started, server)
         try:
             task_status.started(server)
             await server.accept_forever()
@@ -214,6 +220,7 @@ async def _run(
             await server.drain(drain.grace, spread=drain.spread, retry_after=drain.retry_after)
             handlers.cancel_scope.deadline = max(deadline, trio.current_time())
             stop.set()
+    server.observers.tell(Observer.on_stopped, server)
     if failure is not None:
         raise failure
 

@@ -21,6 +21,7 @@ from .accept import Incoming, Service, Tunnel, handle
 from .acceptor import Acceptor
 from .admission import RETRY_AFTER, Admission, AdmissionLimits, check_retry_after, unavailable
 from .listeners import MAX_LISTENERS, hand_over, socket_of
+from .observer import Observer, Observers
 
 logger = logging.getLogger("hubws")
 
@@ -72,7 +73,9 @@ class Server:
             max_handshakes=limits.max_handshakes,
         )
         self.admission = Admission(limits)
+        self.observers = Observers(service.observers)
         self._connections: dict[Any, None] = {}  # and a proxy's tunnels
+        self._forget_one = self._forget  # bound once, for every connection holds on to it
         self._incoming: dict[Incoming, None] = {}
         self._accepted = 0
         self._is_detached = False
@@ -121,27 +124,30 @@ class Server:
         """Begin an opening handshake that must be done by then."""
         if self._drain is not None and not self._is_detached:
             transport.close()
-            self.give_up()
+            self.give_up(transport.remote, "the server drains")
         else:
             incoming = Incoming(self, transport, self._poller, deadline)
             self._incoming[incoming] = None
-            self._acceptor.watch(incoming.close)
+            self._acceptor.watch(incoming.cut)
 
-    def give_up(self) -> None:
+    def give_up(self, remote: SocketAddress, why: str) -> None:
         """Forget a client with whom no opening handshake began."""
+        if self.observers:
+            self.observers.tell(Observer.on_lost, remote, why)
         self._acceptor.release()
         self._tell_if_idle()
 
     def heard(self, incoming: Incoming) -> None:
         """Take note that a client's request is here."""
-        self._acceptor.unwatch(incoming.close)
+        self._acceptor.unwatch(incoming.cut)
 
     def release(self, incoming: Incoming) -> None:
         """Forget a client whose opening handshake has ended."""
         if incoming in self._incoming:
             del self._incoming[incoming]
-            self._acceptor.unwatch(incoming.close)
-            self.give_up()
+            self._acceptor.unwatch(incoming.cut)
+            self._acceptor.release()
+            self._tell_if_idle()
 
     def adopt(self, incoming: Incoming, connection: Connection | Tunnel) -> None:
         """Take a connection, or a proxy's tunnel, whose opening handshake is done."""
@@ -149,7 +155,9 @@ class Server:
         self._connections[connection] = None
         self.admission.enter(connection)
         self.release(incoming)
-        connection.add_end_callback(self._forget)
+        connection.add_end_callback(self._forget_one)
+        if self.observers:
+            self.observers.tell(Observer.on_opened, connection)
         if self.service.handler is not None and isinstance(connection, Connection):
             self._poller.has_woken = True
             self._nursery.start_soon(handle, self.service.handler, connection)
@@ -163,6 +171,8 @@ class Server:
         del self._connections[connection]
         self.admission.leave(connection)
         self._tell_if_idle()
+        if self.observers:
+            self.observers.tell(Observer.on_ended, connection)
 
     # -- handing over --------------------------------------------------------------------------
 
@@ -248,7 +258,7 @@ class Server:
                     await self._idle.wait()
         finally:
             for incoming in list(self._incoming):
-                incoming.close()
+                incoming.give_up("the server has ended")
             left = list(self._connections)
             for connection in left:
                 connection.abort()
