@@ -129,8 +129,17 @@ def _resident_megabytes(pid: int) -> float:
     raise MeasurementError("the server is gone")
 
 
-def measure(server: Server, load: Load, seconds: float) -> dict[str, Any]:
+def measure(
+    server: Server,
+    load: Load,
+    seconds: float,
+    *,
+    on_ready: Callable[[int], object] | None = None,
+    on_settled: Callable[[], object] | None = None,
+) -> dict[str, Any]:
     """Starts the server afresh, puts the load on it and returns the generator's report.
+
+    `on_ready` is told the server's port; `on_settled` is called while idle connections are held.
 
     Raises MeasurementError, with the reason, when the server or the generator failed.
     """
@@ -138,12 +147,16 @@ def measure(server: Server, load: Load, seconds: float) -> dict[str, Any]:
     port = _free_port()
     generator = [str(BUILD / "load"), f"--port={port}", *load.arguments]
     with _running(server.command_line(port, load.burst), server_core, START_LIMIT) as process:
+        if on_ready is not None:
+            on_ready(port)
         if load.is_memory:
             holding = [*generator, f"--seconds={OPEN_LIMIT}"]
             with _running(holding, generator_core, OPEN_LIMIT) as holder:
                 time.sleep(SETTLE)
                 if holder.poll() is not None:
                     raise MeasurementError("the connections didn't stay open")
+                if on_settled is not None:
+                    on_settled()
                 return {load.figure: round(_resident_megabytes(process.pid), 1)}
         try:
             done = subprocess.run(

@@ -115,6 +115,12 @@ class Connection(Engine):
         """Whether the peer is held back: by messages that nobody takes, or by `rate_limit`."""
         return self._paused or (self._limiter is not None and self._limiter.is_holding)
 
+    def traffic(self) -> tuple[int, int, int, int]:
+        """Messages and bytes received, messages and bytes sent: `statistics` in a hurry."""
+        outbox = self.outbox
+        received = self._messages_received
+        return received, self._received, outbox.messages_sent, outbox.bytes_sent
+
     def statistics(self) -> ConnectionStatistics:
         """Figures at this moment."""
         counters = self.outbox.counters

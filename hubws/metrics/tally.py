@@ -36,15 +36,17 @@ class Tally:
 
     def add(self, connection: Connection) -> None:
         """Add one connection as it is now."""
-        figures = connection.statistics()
-        self.messages_received += figures.messages_received
-        self.bytes_received += figures.bytes_received
-        self.messages_sent += figures.messages_sent
-        self.bytes_sent += figures.bytes_sent
-        lost = figures.dropped + figures.conflated
-        if lost:
+        messages_received, bytes_received, messages_sent, bytes_sent = connection.traffic()
+        self.messages_received += messages_received
+        self.bytes_received += bytes_received
+        self.messages_sent += messages_sent
+        self.bytes_sent += bytes_sent
+        counters = connection.outbox.counters
+        if counters is not None:
+            lost = counters.dropped + counters.conflated
             self.dropped[connection.settings.policy.value] += lost
-        if figures.outbox_bytes:
+        if connection.queued_bytes:
+            figures = connection.statistics()
             self.outbox_messages += figures.outbox_messages
             self.outbox_bytes += figures.outbox_bytes
             self.largest_outbox = max(self.largest_outbox, figures.outbox_bytes)
