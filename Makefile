@@ -21,7 +21,7 @@ ROOMS := hubws tests examples benchmarks compliance fuzzing setup.py
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help chat rtt test bench fmt lint types coverage compliance clean build programs pytest pytest-pure
+.PHONY: help chat rtt test docs bench fmt lint types coverage compliance clean build programs pytest pytest-pure
 .PHONY: $(VERSIONS:%=pytest-%)
 
 help:  ## Print this
@@ -56,6 +56,11 @@ compliance: $(VENV)/.installed-test  ## Run the Autobahn test suite in both role
 	else \
 	  echo "== Python 2.7 was not found: the Autobahn test suite is left out"; \
 	fi
+
+docs: $(VENV)/.installed-test  ## Make the documentation's site in build/docs; warnings are errors
+	@$(BIN)/sphinx-build -W --keep-going -q -j auto -c docs -d build/doctrees . build/docs \
+	  || { rm -rf build/doctrees; exit 1; }
+	@echo "build/docs/index.html"
 
 bench: $(VENV)/.installed-bench  ## Measure hubws beside other servers (20 minutes; ARGS=--quick: 2)
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -96,6 +101,7 @@ programs:
 	@scripts/need proxies
 	@scripts/need nginx
 	@scripts/need haproxy
+	@scripts/need redis
 
 # -- environments ----------------------------------------------------------------------------------
 

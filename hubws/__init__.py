@@ -10,6 +10,8 @@ The layers, each importing only from those above it:
     hub/                    many peers
     proxy/                  clients in front, backends behind; not imported here
     testing/                what applications' tests use; not imported here
+    metrics/                figures for Prometheus; not imported here
+    pages/                  pages for browsers; not imported here
     cli/                    the command line; not imported here
 """
 

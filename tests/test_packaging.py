@@ -120,12 +120,13 @@ def test_the_sdist_holds_everything(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {
         "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "setup.py",
-        "hubws/py.typed", "examples/broadcast/server.py", "examples/broadcast/page.html",
+        "hubws/py.typed", "examples/broadcast/server.py", "docs/conf.py",
         "examples/rtt/client.py", "tests/test_packaging.py", "docs/design.md", "docs/images/chat.png",
         "scripts/need",
         *(f"{name}{suffix}" for name in NATIVE for suffix in (".c", ".pyi")),
         *(str(path.relative_to(ROOT)) for path in ROOT.glob("hubws/**/*.py")),
         *(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/*.py")),
+        *(str(path.relative_to(ROOT)) for path in ROOT.glob("hubws/pages/files/*")),
     }  # fmt: skip
     assert set() == expected - names
     assert [name for name in names if name.endswith((".so", ".pyc"))] == []
@@ -141,6 +142,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         "hubws/py.typed",
         *(f"{name}{ending}" for name in NATIVE for ending in (".pyi", suffix)),
         *(str(path.relative_to(ROOT)) for path in ROOT.glob("hubws/**/*.py")),
+        *(str(path.relative_to(ROOT)) for path in ROOT.glob("hubws/pages/files/*")),
     }
     assert expected == names
     if suffix == ".abi3.so":

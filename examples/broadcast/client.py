@@ -25,9 +25,11 @@ async def leave_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None
     scope.cancel()
 
 
-def as_line(message: str | bytes) -> str:
-    """What to print for an event of the server."""
+def as_line(message: str | bytes) -> str | None:
+    """What to print for an event of the server, if anything."""
     event = json.loads(message)
+    if event.get("event") not in ("CHAT_MSG", "ERROR"):
+        return None  # who is here, for a page
     text = f"{event.get('user', 'error')}: {event['message']}"
     # What others write must not steer this terminal.
     return "".join(character for character in text if character.isprintable())
@@ -36,13 +38,15 @@ def as_line(message: str | bytes) -> str:
 async def main(url: str, name: str | None) -> None:
     """Talk until the input, the user or the server ends it."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with hubws.connect(url) as connection, trio.open_nursery() as nursery:
+        # since= asks for what was said before, and puts one among those who are here.
+        async with hubws.connect(f"{url}?since=") as connection, trio.open_nursery() as nursery:
             nursery.start_soon(leave_on, signals, nursery.cancel_scope)
             if name is not None:
                 await connection.send(json.dumps({"event": "SET_NAME", "new_name": name}))
             nursery.start_soon(say, connection)
             async for message in connection:
-                print(as_line(message), flush=True)
+                if (line := as_line(message)) is not None:
+                    print(line, flush=True)
             nursery.cancel_scope.cancel()
     print(f"left: {connection.closure}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Measure every client's round-trip time: a ping each, and a line when its pong returns."""
+"""Measure every client's round-trip time: a line when its pong returns, and a page that shows all."""
 
 import argparse
 import signal
@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 import hubws
+from hubws.pages import RttPage, serve_pages
 
 
 def show(connection: hubws.Connection, _payload: bytes, rtt: float | None) -> None:
@@ -16,7 +17,7 @@ def show(connection: hubws.Connection, _payload: bytes, rtt: float | None) -> No
 
 
 async def stay(hub: hubws.Hub, connection: hubws.Connection) -> None:
-    """Keep a client in the hub, which pings it, until it goes."""
+    """Keep a client in the hub, whose members the monitor pings, until it goes."""
     print(f"client {connection.id} joined", flush=True)
     try:
         async with hub.member(connection):  # ConnectionClosed if it has gone again already
@@ -29,11 +30,14 @@ async def main(host: str, port: int, interval: float) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with (
-            hubws.open_hub(ping_interval=interval, on_pong=show) as hub,
+            hubws.open_hub(on_pong=show) as hub,
+            hubws.open_monitor(hub, interval=interval) as monitor,
             trio.open_nursery() as nursery,
         ):
-            server = await nursery.start(hubws.serve, partial(stay, hub), host, port)
+            serve = partial(serve_pages, [RttPage(monitor)], partial(stay, hub))
+            server = await nursery.start(serve, host, port)
             print(f"ws://{host}:{server.port}/", flush=True)
+            print(f"http://{host}:{server.port}/ shows what is measured", flush=True)
             await anext(signals)
             nursery.cancel_scope.cancel()
 

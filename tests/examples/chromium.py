@@ -34,6 +34,7 @@ class Browser:
         self._connection = connection
         self._replies: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
+        self._contexts: list[str] = []
         self._last_id = 0
 
     async def call(
@@ -67,6 +68,7 @@ class Browser:
     async def open(self, url: str, *, width: int = 1200, height: int = 750) -> Page:
         """Open a page in a profile of its own and wait until it is loaded."""
         context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        self._contexts.append(context)
         target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
         attached = await self.call(
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
@@ -79,6 +81,11 @@ class Browser:
         await page.call("Page.navigate", url=url)
         await page.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
         return page
+
+    async def close_pages(self) -> None:
+        """Close all pages, with their profiles."""
+        while self._contexts:
+            await self.call("Target.disposeBrowserContext", browserContextId=self._contexts.pop())
 
 
 class Page:
@@ -167,7 +174,7 @@ class Page:
 
     async def screenshot(self, path: Path) -> None:
         """Write what is seen now as PNG."""
-        reply = await self.call("Page.captureScreenshot", format="png")
+        reply = await self.call("Page.captureScreenshot", format="png", optimizeForSpeed=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(reply["data"]))
 
@@ -183,15 +190,8 @@ async def open_browser(profile: Path) -> AsyncIterator[Browser]:
         async with process.stderr, trio.open_nursery() as nursery:
             url = await _read_url(process.stderr)
             nursery.start_soon(_drain, process.stderr)
-            async with (
-                hubws.connect(url, max_message_size=2**26, inbox_bytes=2**26) as connection,
-                trio.open_nursery() as reading,
-            ):
-                browser = Browser(connection)
-                reading.start_soon(browser.read)
+            async with attach(url) as browser:
                 yield browser
-                await browser.call("Browser.close")
-                reading.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
@@ -201,6 +201,20 @@ async def open_browser(profile: Path) -> AsyncIterator[Browser]:
             if process.poll() is None:
                 process.kill()
                 await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def attach(url: str) -> AsyncIterator[Browser]:
+    """Use a browser that runs, by the URL at which it listens; its pages are closed at the end."""
+    async with (
+        hubws.connect(url, max_message_size=2**26, inbox_bytes=2**26, proxy=None) as connection,
+        trio.open_nursery() as nursery,
+    ):
+        browser = Browser(connection)
+        nursery.start_soon(browser.read)
+        yield browser
+        await browser.close_pages()
+        nursery.cancel_scope.cancel()
 
 
 async def _read_url(stderr: trio.abc.ReceiveStream) -> str:

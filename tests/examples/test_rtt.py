@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+
+import trio
 
 import hubws
 
@@ -22,6 +25,19 @@ async def test_the_server_prints_the_round_trip_times_of_its_clients() -> None:
             await server.wait_for(pongs.fullmatch, after=server.lines.index(first) + 1)
         left = await server.wait_for(lambda line: line.startswith(f"{client} left: "))
         assert "the peer closed with 1000 (normal)" in left
+
+
+async def test_the_page_shows_them() -> None:
+    async with run_server(SERVER, "--interval", "0.05") as (server, host):
+        await server.wait_for(f"http://{host}/ shows what is measured")
+        async with (
+            hubws.connect(f"ws://{host}/"),
+            hubws.connect(f"ws://{host}/feed", origin=f"http://{host}") as viewer,
+        ):
+            with trio.fail_after(30):
+                while not (news := json.loads(await viewer.receive())).get("point"):
+                    pass
+        assert news["total"]["connections"] == 1
 
 
 async def test_a_pong_that_answers_no_ping_is_no_measurement() -> None:
