@@ -7,6 +7,7 @@ The layers, each importing only from those above it:
     transport/              moving bytes on trio
     connection/             one peer
     server/  client/        listening and dialling
+    embedding/              connections inside other programs; not imported here
     hub/                    many peers
     proxy/                  clients in front, backends behind; not imported here
     testing/                what applications' tests use; not imported here

@@ -9,7 +9,20 @@ from textwrap import indent
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from . import connect, echo_client, ping, proxy, servers
+from . import (
+    bench,
+    bench_seeds,
+    chat,
+    chat_server,
+    connect,
+    echo_client,
+    ping,
+    proxy,
+    rtt_server,
+    send_receive,
+    servers,
+    transfer_server,
+)
 from .output import STDOUT, Output, OutputClosed, console_at
 from .running import Status, output_closed
 
@@ -26,12 +39,22 @@ COMMANDS: dict[str, tuple[Callable[..., int], str]] = {
     "echo-server": (servers.echo_server, servers.ECHO_EXAMPLES),
     "push-server": (servers.push_server, servers.PUSH_EXAMPLES),
     "broadcast-server": (servers.broadcast_server, servers.BROADCAST_EXAMPLES),
+    "chat-server": (chat_server.chat_server, chat_server.EXAMPLES),
+    "rtt-server": (rtt_server.rtt_server, rtt_server.EXAMPLES),
     "proxy": (proxy.proxy, proxy.EXAMPLES),
+    "transfer-server": (transfer_server.transfer_server, transfer_server.EXAMPLES),
     "connect": (connect.connect, connect.EXAMPLES),
     "echo-client": (echo_client.echo_client, echo_client.EXAMPLES),
     "ping": (ping.ping, ping.EXAMPLES),
+    "bench": (bench.bench, bench.EXAMPLES),
+    "chat": (chat.chat, chat.EXAMPLES),
+    "send": (send_receive.send, send_receive.SEND_EXAMPLES),
+    "receive": (send_receive.receive, send_receive.RECEIVE_EXAMPLES),
 }
 """By name: the function, and examples for its help."""
+
+SUBCOMMANDS = {"bench": {"seeds": (bench_seeds.seeds, bench_seeds.EXAMPLES)}}
+"""Those of a command, in the same way."""
 
 
 def make_app() -> App:
@@ -44,6 +67,8 @@ def make_app() -> App:
     )
     for name, (function, examples) in COMMANDS.items():
         app.command(function, name=name, help_epilogue=_shown(examples))
+        for sub, (subfunction, subexamples) in SUBCOMMANDS.get(name, {}).items():
+            app[name].command(subfunction, name=sub, help_epilogue=_shown(subexamples))
     return app
 
 

@@ -13,8 +13,9 @@ from cyclopts import Parameter
 from ..client.backoff import Backoff
 from ..errors import HubwsError
 from .conversation import Conversation
+from .dialect import Dialect
 from .lines import InputLines, Prompt
-from .options import ClientOptions
+from .options import ClientOptions, RetryOptions
 from .output import Output, printable
 from .running import Run, Status, run
 
@@ -24,16 +25,8 @@ echo hello | hubws connect ws://127.0.0.1:8008/
 hubws connect wss://example.org/ --header "Authorization: Bearer abc" --json
 """
 
-HELP = """\
-/ping [TEXT]             measure the round-trip time
-/binary HEX              send a binary message
-/close [CODE [REASON]]   close the connection
-/stop                    close it with 1000, or stop dialling; /start opens another
-/quit, or Ctrl-D         close it and leave
-Everything else is sent as it is; begin with // for a text that begins with /.
-"""
-
 _NO_OPTIONS = ClientOptions()
+_NO_RETRYING = RetryOptions()
 
 
 def connect(
@@ -42,9 +35,7 @@ def connect(
     *,
     binary: Annotated[bool, Parameter(negative=())] = False,
     linger: float = 1.0,
-    no_reconnect: Annotated[bool, Parameter(negative=())] = False,
-    retries: int | None = None,
-    max_wait: float = 10.0,
+    retrying: RetryOptions = _NO_RETRYING,
     options: ClientOptions = _NO_OPTIONS,
 ) -> int:
     """Talk to a WebSocket server.
@@ -57,25 +48,19 @@ def connect(
         url: ws://... or wss://...
         binary: send lines as binary messages.
         linger: at the end of piped input, go on until nothing has come for so many seconds.
-        no_reconnect: when the connection is lost, that is the end.
-        retries: how many times in a row to try again; by default without end.
-        max_wait: the longest wait before trying again, in seconds.
 
     """
     if not linger >= 0:
         raise ValueError(f"--linger must be 0 seconds or more, not {linger:g}")
-    source = Source(binary=binary, linger=linger)
-    backoff = Backoff(
-        maximum=max_wait, initial=min(0.1, max_wait), retries=0 if no_reconnect else retries
-    )
-    return run(partial(_connect, url, source, backoff, options), options)
+    source = Source(Dialect(is_binary=binary), linger)
+    return run(partial(converse, url, source, retrying.backoff(), options), options)
 
 
 @attrs.define
 class Source:
     """What becomes of lines; see `connect`."""
 
-    binary: bool
+    dialect: Dialect
     linger: float
     unsent: int = 0
     """The number of the line that waits to be sent."""
@@ -83,19 +68,20 @@ class Source:
     def message(self, line: bytes) -> str | bytes:
         """What a line of the input is sent as; ValueError when it can't be."""
         try:
-            return line if self.binary else line.decode()
-        except UnicodeDecodeError:
-            raise ValueError(
-                f"line {self.unsent} is not UTF-8; --binary sends it as it is"
-            ) from None
+            return self.dialect.message(line)
+        except ValueError as error:
+            raise ValueError(f"line {self.unsent} {error}") from None
 
 
-async def _connect(
+async def converse(
     url: str, source: Source, backoff: Backoff, options: ClientOptions, run: Run
 ) -> Status:
+    """Connect, and send and show until the user or the server ends it."""
     output = run.output
     is_interactive = sys.stdin.isatty() and output.can_prompt and not output.is_json
-    conversation = Conversation(url, backoff, options, output, is_interactive=is_interactive)
+    conversation = Conversation(
+        url, backoff, options, output, source.dialect, is_interactive=is_interactive
+    )
     follow = _follow_prompt if is_interactive else _follow_input
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
@@ -140,7 +126,7 @@ async def _follow_prompt(conversation: Conversation, source: Source, output: Out
                     break
                 try:
                     if line == "/help":
-                        output.say(HELP.rstrip())
+                        output.say(source.dialect.help.rstrip())
                     elif line:
                         await _follow(conversation, source, line)
                 except (ValueError, HubwsError, trio.WouldBlock) as error:
@@ -153,9 +139,7 @@ async def _follow(conversation: Conversation, source: Source, line: str) -> None
     command, _, rest = line.partition(" ")
     if not line.startswith("/") or line.startswith("//"):
         text = line.removeprefix("/") if line.startswith("//") else line
-        await conversation.send(text.encode() if source.binary else text)
-    elif command == "/binary":
-        await conversation.send(_from_hex(rest))
+        await conversation.send(source.dialect.message(text.encode()))
     elif command == "/ping":
         conversation.ping(rest.encode() or None)
     elif command == "/close":
@@ -168,11 +152,4 @@ async def _follow(conversation: Conversation, source: Source, line: str) -> None
     elif command == "/start":
         conversation.start()
     else:
-        raise ValueError(f"there is no {command}; /help says what there is")
-
-
-def _from_hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise ValueError(f"/binary needs bytes such as 00 ff, not {text!r}") from None
+        await conversation.send(source.dialect.command(command, rest))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 from typing import Any
 
 import trio
-from rich.text import Text
 
 from ..client.backoff import Backoff
 from ..client.reconnect import Connecting, Event, Lost, Opened, Waiting, reconnect
@@ -14,6 +13,7 @@ from ..client.retrying import worth_retrying
 from ..connection.callbacks import Callbacks
 from ..connection.connection import Connection
 from ..errors import ConnectionClosed, HubwsError
+from .dialect import Dialect
 from .options import ClientOptions
 from .output import Output, printable, size_in_words
 from .running import in_one_line
@@ -27,6 +27,7 @@ class Conversation:
         backoff: when to try again.
         options: of all clients.
         output: where to show what comes, and what happens.
+        dialect: what is sent and shown.
         is_interactive: whether somebody is there who may start it again.
 
     Attributes:
@@ -41,10 +42,12 @@ class Conversation:
         backoff: Backoff,
         options: ClientOptions,
         output: Output,
+        dialect: Dialect,
         *,
         is_interactive: bool,
     ) -> None:
         self._url = url
+        self._dialect = dialect
         self._backoff = backoff
         self._arguments: dict[str, Any] = options.arguments()
         self._close_timeout = options.close_timeout or float("inf")
@@ -94,6 +97,9 @@ class Conversation:
         ) as connections:
             async for connection in connections:
                 self._use(connection)
+                with contextlib.suppress(ConnectionClosed):  # what has come is shown all the same
+                    for message in self._dialect.greeting():
+                        connection.send_nowait(message)
                 try:
                     async for message in connection:
                         await self._show(message)
@@ -187,17 +193,9 @@ class Conversation:
 
     async def _show(self, message: str | bytes) -> None:
         self._received += 1
-        output = self._output
-        if output.is_json:
-            output.record(event="message", **_as_json(message))
-        elif not output.is_terminal:
-            output.put(message)
-            output.put(b"\n")
-        else:
-            before = Text("< ", style="green") if self._is_interactive else Text()
-            output.say(before + Text(_as_shown(message)))
+        self._dialect.show(message, self._output, is_interactive=self._is_interactive)
         self._wake()
-        await output.flush()
+        await self._output.flush()
 
     def _on_event(self, event: Event) -> None:
         note, record = self._output.note, self._output.record
@@ -263,16 +261,3 @@ class Conversation:
 
 def _times(attempt: int) -> str:
     return "" if attempt == 1 else f" (attempt {attempt})"
-
-
-def _as_json(message: str | bytes) -> dict[str, str]:
-    if isinstance(message, str):
-        return {"text": message}
-    return {"base64": base64.b64encode(message).decode()}
-
-
-def _as_shown(message: str | bytes) -> str:
-    if isinstance(message, str):
-        return printable(message)
-    dots = "..." if len(message) > 64 else ""
-    return f"{len(message)} bytes: {message[:64].hex(' ')}{dots}"

@@ -15,6 +15,7 @@ import attrs
 from cyclopts import Group, Parameter
 from cyclopts.types import ExistingFile
 
+from ..client.backoff import Backoff
 from ..client.connect import MAX_REDIRECTS
 from ..client.tls import TLS
 from ..connection.rate_limit import RateLimit
@@ -180,6 +181,27 @@ class ClientOptions(CommonOptions):
             "tls": self._tls(),
             "timeout": self.timeout or float("inf"),
         }
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class RetryOptions:
+    """What a client that connects again can be told."""
+
+    no_reconnect: Annotated[bool, _Switch] = False
+    """When the connection is lost, that is the end."""
+    retries: int | None = None
+    """How many times in a row to try again; by default without end."""
+    max_wait: float = 10.0
+    """The longest wait before trying again, in seconds."""
+
+    def backoff(self) -> Backoff:
+        """When to try again. ValueError for what makes no sense."""
+        return Backoff(
+            maximum=self.max_wait,
+            initial=min(0.1, self.max_wait),
+            retries=0 if self.no_reconnect else self.retries,
+        )
 
 
 @Parameter(name="*")

@@ -73,7 +73,11 @@ def run(command: Command, options: CommonOptions) -> int:
     --log-level debug the traceback is told, too; a mistake of our own is raised as it is.
     """
     output = Output(is_json=options.json, is_quiet=options.quiet)
-    _log_to(output, options.log_level)
+    with _logging_to(output, options.log_level):
+        return _run_to_end(command, output)
+
+
+def _run_to_end(command: Command, output: Output) -> int:
     try:
         status = trio.run(_run, command, output)
         output.flush_at_end()
@@ -135,10 +139,18 @@ class _LogHandler(logging.Handler):
         self._output.say(self.format(record), style=style, to=2)
 
 
-def _log_to(output: Output, level: str) -> None:
+@contextlib.contextmanager
+def _logging_to(output: Output, level: str) -> Iterator[None]:
+    """While the block runs, have what is logged go there."""
     root = logging.getLogger()
-    root.addHandler(_LogHandler(output))
+    handler, before = _LogHandler(output), root.level
+    root.addHandler(handler)
     root.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
 
 
 # -- errors ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import trio
 from cyclopts import Parameter
@@ -46,7 +46,7 @@ _NO_OPTIONS = ServerOptions()
 
 def echo_server(*, options: ServerOptions = _NO_OPTIONS) -> int:
     """Serve clients who get back what they send."""
-    return run(partial(_serve, _echo, options), options)
+    return run(partial(serve_until_interrupted, _echo, options), options)
 
 
 async def _echo(connection: Connection) -> None:
@@ -72,7 +72,7 @@ def push_server(
     if rate is not None and not 0 < rate < float("inf"):
         raise ValueError(f"--rate must be over 0 messages a second, not {rate:g}")
     message = send_msg.encode() if binary else send_msg
-    return run(partial(_serve, partial(_push, message, rate), options), options)
+    return run(partial(serve_until_interrupted, partial(_push, message, rate), options), options)
 
 
 async def _push(message: str | bytes, rate: float | None, connection: Connection) -> None:
@@ -108,7 +108,7 @@ async def _broadcast(policy: str, options: ServerOptions, run: Run) -> Status:
                 async for message in connection:
                     hub.broadcast(message, exclude=connection)
 
-        return await _serve(relay, options, run)
+        return await serve_until_interrupted(relay, options, run)
 
 
 class Totals:
@@ -133,10 +133,12 @@ class Totals:
         logger.info("client %d: %s", connection.id, connection.closure)
 
 
-async def _serve(handler: Handler, options: ServerOptions, run: Run) -> Status:
-    """Serve until interrupted, then close every connection with 1001."""
+async def serve_until_interrupted(
+    handler: Handler, options: ServerOptions, run: Run, **more: Any
+) -> Status:
+    """Serve, and when interrupted close every connection with 1001; `more` goes to `serve`."""
     totals = Totals()
-    arguments = options.arguments() | {"callbacks": totals.callbacks}
+    arguments = options.arguments() | {"callbacks": totals.callbacks} | more
 
     async def handle(connection: Connection) -> None:
         try:

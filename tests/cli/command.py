@@ -16,6 +16,18 @@ from tests.examples.program import Program
 
 COMMAND = [sys.executable, "-W", "default", "-m", "hubws"]
 
+LIMITED = [
+    sys.executable,
+    "-c",
+    """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+from hubws.__main__ import main
+sys.exit(main())
+""",
+]
+"""The command, for whom the disk is full when a file has 300,000 bytes (EFBIG, not ENOSPC)."""
+
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
