@@ -157,18 +157,18 @@ class Incoming:
         else:
             self.give_up("no opening handshake came in time")
 
-    def give_up(self, why: str) -> None:
+    def give_up(self, why: str, level: int = logging.INFO) -> None:
         """Give up and say why, unless it has its answer and is only still there."""
         if self._transport.receiver is self:
             remote = self._transport.remote
-            logger.info("lost %s: %s", remote, why, extra={"remote": remote})
+            logger.log(level, "lost %s: %s", remote, why, extra={"remote": remote})
             if self._server.observers:
                 self._server.observers.tell(Observer.on_lost, remote, why)
         self.close()
 
     def cut(self) -> None:
         """Give up a client that said nothing while others wait for its place."""
-        self.give_up("it said nothing, and others waited")
+        self.give_up("it said nothing, and others waited", logging.DEBUG)  # a crowd of them
 
     def close(self) -> None:
         """Give up."""

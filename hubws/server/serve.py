@@ -52,7 +52,7 @@ async def serve(
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     **settings: Unpack[SettingsArguments],
 ) -> None:
-    """Serve WebSocket connections until cancelled or drained.
+    """Serve WebSocket connections until cancelled or drained (RFC 6455 §4.2).
 
     Args:
         handler: an async function that is called with each `Connection`, in a task of its own, or

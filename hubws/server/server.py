@@ -85,7 +85,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port of the first listener that has one."""
+        """The port of the first listener that has one; ValueError when none has."""
         for address in self.addresses:
             if isinstance(address, tuple):
                 return int(address[1])
