@@ -21,7 +21,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
     return lambda: [record for record in caplog.records if record.name == "hubws.access"]
 
 
-async def wait_for(lines: Any, count: int) -> list[logging.LogRecord]:
+async def wait_for(lines: Any, count: int) -> list[Any]:
     with trio.fail_after(10):
         while len(found := lines()) < count:
             await trio.testing.wait_all_tasks_blocked(0.01)
