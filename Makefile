@@ -14,7 +14,7 @@ SOURCES := pyproject.toml setup.py $(wildcard hubws/*/*.c)
 CHECKED := $(filter true,$(CI))
 export HUBWS_NATIVE ?= $(if $(CHECKED),require,auto)
 
-PYTEST := $(BIN)/python -m pytest $(if $(CHECKED),-p tests.no_skips)
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(if $(CHECKED),-p tests.no_skips)
 SOCKET_TESTS := tests/connection tests/server tests/hub tests/client tests/proxy
 ROOMS := hubws tests examples benchmarks compliance fuzzing setup.py
 

@@ -12,6 +12,7 @@ HubwsError
 │   └── HandshakeTimeout     it took longer than its time limit (also a TimeoutError)
 ├── PositionLost             what came after a position can't be told without a gap
 ├── RequestFailed            a request was not fulfilled, in the words of who serves it
+├── BackplaneAway            the other hubs can't be reached; nothing was done
 ├── NotAllowed               a hub's rules forbid joining or publishing (also a PermissionError)
 └── ConnectionClosed         the connection has ended; carries how
 ```

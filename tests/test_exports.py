@@ -36,12 +36,27 @@ def test_sorted() -> None:
 def test_complete() -> None:
     tree = ast.parse(Path(hubws.__file__).read_text())
     imported = {
-        name.asname or name.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
+        name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level == 1
         for name in node.names
     }
     assert set(hubws.__all__) == imported
+
+
+def test_what_is_imported_later_is_what_type_checkers_see() -> None:
+    tree = ast.parse(Path(hubws.__file__).read_text())
+    checked, _ = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        node.module: [name.name for name in node.names]
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert seen == {module: names.split() for module, names in hubws.LATER.items()}
+    for name in hubws.__all__:
+        assert name in dir(hubws)
+    with pytest.raises(AttributeError, match="module 'hubws' has no attribute 'Nothing'"):
+        hubws.Nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_every_error_is_public() -> None:

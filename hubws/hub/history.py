@@ -149,6 +149,7 @@ class History:
         retention: how much is kept.
         now: a monotonic clock in seconds, such as `trio.current_time`.
         epoch: by default a random one.
+        offset: of the last message before it, when it goes on with what is kept elsewhere.
 
     """
 
@@ -157,12 +158,16 @@ class History:
     )  # fmt: skip
 
     def __init__(
-        self, retention: Retention, now: Callable[[], float], epoch: str | None = None
+        self,
+        retention: Retention,
+        now: Callable[[], float],
+        epoch: str | None = None,
+        offset: int = 0,
     ) -> None:
         self.retention = retention
         self._now = now
-        self._epoch = Position(secrets.token_urlsafe(8) if epoch is None else epoch, 0).epoch
-        self._offset = 0
+        begin = Position(secrets.token_urlsafe(8) if epoch is None else epoch, offset)
+        self._epoch, self._offset = begin.epoch, begin.offset
         self._kept: deque[_Kept] = deque()  # the last has self._offset, and there is no hole
         self._bytes = self._recovered = self._lost = 0
 

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import trio
@@ -18,10 +18,12 @@ from ..connection.queue import Policy
 from ..errors import ConnectionClosed, NotAllowed
 from ..protocol.frames import Payload
 from ..protocol.state import State
+from .backplane import Backplane
 from .delivery import Delivery, Dispatcher, PolicyCounters
+from .description import describe
 from .feed import Feed
 from .histories import Histories
-from .history import History, Position, Retention
+from .history import History, Message, Position, Retention
 from .presence import Presence, PresenceEvent, PresenceSnapshot, check_present
 from .settings import (
     NO_SETTINGS,
@@ -36,9 +38,6 @@ from .watch import Loss, Watchers
 
 MayJoin = Callable[[Connection, str], bool]
 MayPublish = Callable[[Connection, str, str | bytes], bool]
-
-SLICE = 256
-"""How many members a snapshot looks at before other tasks get a turn."""
 
 
 @attrs.frozen
@@ -88,7 +87,7 @@ class Hub:
         self._topics = Topics()
         self._settings = SettingsByTopic()
         self._histories = Histories(max_histories, trio.current_time)
-        self._presence = Presence[Connection](time.time)
+        self._presence = Presence[Hashable](time.time)
         self._presence_events = Watchers[PresenceEvent]()
         self._recovering: set[tuple[Connection, str]] = set()
         self._closed = False
@@ -134,12 +133,14 @@ class Hub:
         if user is None:
             user = connection.user
         hash(user)
-        name = _name(connection, user)
+        name = self._name_of(connection, user)
         for topic in topics:
             self._check_join(connection, topic)
             if self._settings[topic].presence:
                 check_present(name, info)
-        if connection in self._members and name != _name(connection, self._members[connection]):
+        if connection in self._members and name != self._name_of(
+            connection, self._members[connection]
+        ):
             self._check_rename(connection)
         chosen = None if policy is None else check_policy(policy)
         if connection not in self._members:
@@ -157,6 +158,10 @@ class Hub:
         for topic in topics:
             if connection in self._members:  # who watches presence may have ended it
                 self._join(connection, topic, info)
+
+    def _name_of(self, connection: Connection, user: Hashable) -> Any:
+        """What presence calls a member: its user, or the connection's id."""
+        return connection.id if user is None else user
 
     def _check_rename(self, connection: Connection) -> None:
         for topic in self._topics.names(connection):
@@ -201,6 +206,30 @@ class Hub:
         finally:
             self.unregister(connection)
 
+    @contextlib.asynccontextmanager
+    async def adopt(
+        self,
+        websocket: Any,
+        *topics: str,
+        user: Hashable = None,
+        policy: Policy | str | None = None,
+        info: object = None,
+        **options: Any,
+    ) -> AsyncIterator[Connection]:
+        """Take a WebSocket of trio-websocket for a connection and a member while the block runs.
+
+        `options` as for `hubws.embedding.adopt`, which it raises as; the others as for `register`.
+        """
+        from ..embedding.adopt import adopt  # noqa: PLC0415 - most programs have no need of it
+
+        async with adopt(websocket, user=user, **options) as connection:
+            with contextlib.suppress(ConnectionClosed):  # it ended at once: the block finds out
+                self.register(connection, *topics, policy=policy, info=info)
+            try:
+                yield connection
+            finally:
+                self.unregister(connection)
+
     def get(self, connection_id: int) -> Connection | None:
         """The member with that `Connection.id`, None when there is none."""
         return self._by_id.get(connection_id)
@@ -234,7 +263,7 @@ class Hub:
         if not self._settings[topic].presence:
             self._topics.join(connection, topic)
             return
-        user = _name(connection, self._members[connection])
+        user = self._name_of(connection, self._members[connection])
         event = self._presence.join(topic, connection, user, info)
         others = list(self._topics.members(topic))
         if self._topics.join(connection, topic):
@@ -313,14 +342,27 @@ class Hub:
     # -- history and presence ------------------------------------------------------------------
 
     def position(self, topic: str) -> Position:
-        """That of the newest message in a topic that has a history."""
+        """That of the newest message in a topic that has a history.
+
+        With a backplane ValueError when this hub does not know it; `newest_position` asks then.
+        """
         return self._history(topic).position
 
+    async def newest_position(self, topic: str) -> Position:
+        """As `position`; with a backplane it waits until this hub knows it."""
+        return self.position(topic)
+
     async def recover(
-        self, connection: Connection, topic: str, position: Position | str, *, info: object = None
+        self,
+        connection: Connection,
+        topic: str,
+        position: Position | str | None,
+        *,
+        info: object = None,
     ) -> Position:
         """Send a member what it missed in a topic since a position, then have it join the topic.
 
+        With None it has missed nothing, and gets what is published from now on.
         Nothing is missing between the two and nothing comes twice, whatever is published meanwhile.
         Returns the position from which on it gets messages as they are published. Raises PositionLost
         when it can't be told what was missed: join then, and start anew. ValueError when it is in the
@@ -337,14 +379,20 @@ class Hub:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._recovering.add(recovery)
         try:
-            while missed := self._history(topic).since(position):
+            if position is None:
+                position = await self.newest_position(topic)
+            while missed := await self._missed(topic, position):
                 for position, message in missed:
                     await connection.send(wrap(message, topic, position))
-            # Nobody else has run since the history was asked.
+            # Nobody else has run since it said that nothing is missed.
             self.join(connection, topic, info=info)
         finally:
             self._recovering.discard(recovery)
         return position
+
+    async def _missed(self, topic: str, position: Position) -> list[tuple[Position, Message]]:
+        """What came after a position; when it says nothing, it has not let others run."""
+        return self._history(topic).since(position)
 
     def _history(self, topic: str) -> History:
         check_topic(topic, may_be_pattern=False)
@@ -544,38 +592,7 @@ class Hub:
         It looks at some hundred members at a time and lets other tasks run between, so that members
         that come or go meanwhile may be in it or not.
         """
-        members = []
-        for index, connection in enumerate(list(self._members)):
-            if index % SLICE == SLICE - 1:
-                await trio.lowlevel.checkpoint()
-            if connection in self._members:
-                members.append(self._describe(connection))
-        await trio.lowlevel.checkpoint()
-        statistics = self.statistics()
-        return {
-            "members": members,
-            "topics": {topic: len(self._topics.members(topic)) for topic in self._topics.names()},
-            "broadcasts": statistics.broadcasts,
-            "sent": statistics.sent,
-            "dropped": statistics.dropped,
-            "disconnected": statistics.disconnected,
-            "by_policy": {
-                policy.value: attrs.asdict(one) for policy, one in statistics.by_policy.items()
-            },
-        }
-
-    def _describe(self, connection: Connection) -> dict[str, Any]:
-        statistics = connection.statistics()
-        rtt = connection.rtt
-        user = self._members[connection]
-        return {
-            "id": connection.id,
-            "remote": str(connection.remote),
-            "user": None if user is None else str(user),
-            "state": connection.state.value,
-            "topics": list(self._topics.names(connection)),
-            "rtt": None if math.isnan(rtt.last) else {"last": rtt.last, "smoothed": rtt.smoothed},
-        } | attrs.asdict(statistics)
+        return await describe(self)
 
     def close(self) -> None:
         """Let go of all members, which stay connected."""
@@ -583,11 +600,6 @@ class Hub:
         for connection in list(self._members):
             self.unregister(connection)
         self._losses.close()
-
-
-def _name(connection: Connection, user: Hashable) -> Any:
-    """What presence calls a member: its user, or the connection's id."""
-    return connection.id if user is None else user
 
 
 NO_POLICIES: dict[Connection, Policy] = {}
@@ -603,6 +615,8 @@ async def open_hub(
     may_join: MayJoin | None = None,
     may_publish: MayPublish | None = None,
     max_histories: int = 1000,
+    backplane: Backplane | None = None,
+    while_away: Literal["local", "refuse"] = "local",
 ) -> AsyncIterator[Hub]:
     """Open a hub for as long as the block runs.
 
@@ -617,6 +631,9 @@ async def open_hub(
         may_publish: called with connection, topic and message by `Hub.publish`, likewise.
         max_histories: how many topics have a history at once, where `Hub.configure` asks for it;
             beyond that the one used longest ago is forgotten.
+        backplane: links this hub with others, here or in other processes: it is a `LinkedHub` then.
+        while_away: what `broadcast` does while the backplane can't reach them: `local`, serve this
+            hub's own members, or `refuse`, raise BackplaneAway.
 
     At the end of the block the hub's tasks are cancelled and its members let go; their connections
     go on, for they belong to whoever serves them.
@@ -627,15 +644,20 @@ async def open_hub(
         raise ValueError(f"ping_interval must be over 0 seconds, not {ping_interval!r}")
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        hub = Hub(
-            nursery,
-            chosen,
-            key=key,
-            on_pong=on_pong,
-            may_join=may_join,
-            may_publish=may_publish,
-            max_histories=max_histories,
-        )
+        options: dict[str, Any] = {
+            "key": key,
+            "on_pong": on_pong,
+            "may_join": may_join,
+            "may_publish": may_publish,
+            "max_histories": max_histories,
+        }
+        if backplane is None:
+            hub = Hub(nursery, chosen, **options)
+        else:
+            from .linked import LinkedHub  # noqa: PLC0415 - which is made of what is above
+
+            hub = linked = LinkedHub(nursery, chosen, while_away=while_away, **options)
+            await nursery.start(linked.run_link, backplane)
         if ping_interval is not None:
             nursery.start_soon(hub.ping_forever, ping_interval)
         try:

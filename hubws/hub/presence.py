@@ -142,12 +142,19 @@ class Presence(Generic[ConnectionT]):
         return len(self._topics)
 
     def join(
-        self, topic: str, connection: ConnectionT, user: User, info: object = None
+        self,
+        topic: str,
+        connection: ConnectionT,
+        user: User,
+        info: object = None,
+        *,
+        since: float | None = None,
     ) -> PresenceEvent | None:
         """A user's connection joins, or gives other info; returns what others should be told.
 
-        `info` is copied. TypeError or ValueError for what JSON can't hold, ValueError when the
-        connection is in the topic as another user; then nothing has changed.
+        `info` is copied; `since` is when the user came, by default now. TypeError or ValueError for
+        what JSON can't hold, ValueError when the connection is in the topic as another user; then
+        nothing has changed.
         """
         text = check_present(user, info)
         topic.encode()
@@ -160,7 +167,7 @@ class Presence(Generic[ConnectionT]):
         self._joined.setdefault(connection, {})[topic] = user
         member = place.members.get(user)
         if member is None:
-            present = Present(user, json.loads(text), self._now())
+            present = Present(user, json.loads(text), self._now() if since is None else since)
             place.members[user] = _Member(present, text, {connection: text})
             return self._event(topic, place, "joined", present)
         member.texts.pop(connection, None)
@@ -216,6 +223,11 @@ class Presence(Generic[ConnectionT]):
             return PresenceSnapshot(topic, self._floor, ())
         members = tuple(member.present for member in place.members.values())
         return PresenceSnapshot(topic, place.version, members)
+
+    def given(self, topic: str, connection: ConnectionT) -> Present:
+        """The user of a connection that is in a topic, with the info that this connection gave."""
+        member = self._topics[topic].members[self._joined[connection][topic]]
+        return attrs.evolve(member.present, info=json.loads(member.texts[connection]))
 
     def count(self, topic: str) -> int:
         """How many users are in a topic."""

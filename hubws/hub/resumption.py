@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..connection.connection import Connection
 from ..errors import RequestFailed
 from ..protocol.frames import CloseCode
+from .backplane import BackplaneAway
 from .envelope import Envelope, unwrap
 from .history import Message, Position, PositionLost
 
@@ -54,16 +55,15 @@ async def _recover(
     hub: Hub, connection: Connection, topic: str, position: object
 ) -> dict[str, str]:
     try:
-        since = hub.position(topic) if position is None else Position.parse(position)
+        since = None if position is None else Position.parse(position)
         try:
             reached = await hub.recover(connection, topic, since)
         except PositionLost as lost:
-            hub.join(connection, topic)
-            newest = hub.position(topic)
+            newest = await hub.recover(connection, topic, None)
             places = {"position": lost.position, "oldest": lost.oldest, "newest": newest}
             return {"lost": topic} | {name: str(place) for name, place in places.items()}
         return {"recovered": topic, "position": str(reached)}
-    except (ValueError, PermissionError) as error:  # of a position, a topic, a rule
+    except (ValueError, PermissionError, BackplaneAway) as error:  # of a position, a topic, a rule
         return {"refused": topic, "error": str(error)}
 
 

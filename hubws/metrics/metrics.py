@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from ..connection.connection import Connection
 from ..hub.delivery import PolicyCounters
 from ..hub.hub import Hub
+from ..hub.linked import LinkedHub
 from ..protocol.http import Request, Response
 from ..server.observer import Observer
 from ..server.serve import serve
@@ -218,6 +219,30 @@ class Metrics(Observer):
                 for result, count in _results(counters):
                     lost.add_metric([name, policy.value, result], count)
         yield from (members, topics, broadcasts, sent, lost)
+        yield from self._figures_of_links()
+
+    def _figures_of_links(self) -> Iterator[Metric]:
+        linked = GaugeMetricFamily(
+            "hubws_backplane_linked", "Whether a hub reaches the others.", labels=["hub"]
+        )
+        lag = GaugeMetricFamily(
+            "hubws_backplane_lag_seconds", "How long its newest heartbeat took.", labels=["hub"]
+        )
+        shared = CounterMetricFamily(
+            "hubws_backplane_messages", "Broadcasts between hubs.", labels=["hub", "result"]
+        )
+        gaps = CounterMetricFamily(
+            "hubws_backplane_gaps", "Gaps in histories, as told.", labels=["hub"]
+        )
+        for name, hub in self._hubs.items():
+            if isinstance(hub, LinkedHub):
+                figures = hub.link_statistics()
+                linked.add_metric([name], figures.is_linked)
+                lag.add_metric([name], figures.lag)
+                for result in ("sent", "received", "unshared", "refused", "malformed"):
+                    shared.add_metric([name, result], getattr(figures, result))
+                gaps.add_metric([name], figures.gaps)
+        yield from (linked, lag, shared, gaps)
 
 
 class _Now(Collector):

@@ -1,11 +1,12 @@
 """Several processes behind one port: forked, supervised, and restarted one by one.
 
     supervisor      opens the port; forks; waits for signals and for its children; serves nobody
-    worker 0..n-1   each a trio run of its own that accepts from the same socket
+    worker 0..n-1   each a trio run of its own, with a listening socket of its own at that port
 
-The listening socket is the supervisor's and outlives every worker: while one is restarted, clients
-wait in its queue or go to the others, and none is refused. The supervisor has no event loop, so that it
-can fork at any time; its children end when it does, however it ends.
+The kernel spreads clients evenly over the sockets (SO_REUSEPORT); from one socket for all, whoever
+wakes first may take a hundred at once. They are the supervisor's and outlive every worker: while one is
+restarted, its clients wait in its socket's queue, and none is refused. The supervisor has no event
+loop, so that it can fork at any time; its children end when it does, however it ends.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ logger = logging.getLogger("hubws")
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 READY = b"r"
+
+BACKLOG = 4096
+"""How many connections the system keeps for each worker until they are accepted, if it lets us."""
 
 
 @attrs.frozen(eq=False)
@@ -68,7 +72,8 @@ def run_workers(
         main: called in each process, with its `Worker`. When the supervisor is told to end, or is
             gone, it is cancelled, so that `hubws.serve` in it drains.
         workers: how many processes.
-        sockets: that listen, for all of them; see `listening_sockets`. They stay the caller's.
+        sockets: that listen, as `listening_sockets` makes them. They stay the caller's; others than
+            those, such as Unix sockets, are accepted from by all workers.
         grace: seconds that a worker may take to end before it is killed; more than that of `serve`.
         restart_delay: the longest wait, in seconds, before a worker that ended by itself is started
             again; twice as long each further time in a row, unless it was up for `longest_delay`.
@@ -94,7 +99,7 @@ def run_workers(
 
 
 def listening_sockets(
-    port: int, host: str | None = None, *, backlog: int = 4096
+    port: int, host: str | None = None, *, backlog: int = BACKLOG
 ) -> list[socket.socket]:
     """Sockets that listen at a port, on all interfaces or those that `host` names, for `run_workers`.
 
@@ -108,6 +113,7 @@ def listening_sockets(
             sock = socket.socket(family, kind, protocol)
             found.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if port == 0 and len(found) > 1:
@@ -121,11 +127,25 @@ def listening_sockets(
     return found
 
 
+def _twin(sock: socket.socket) -> socket.socket:
+    """Another socket that listens at the same port, or the same one once more."""
+    if sock.family == socket.AF_UNIX or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        return sock.dup()
+    twin = socket.socket(sock.family, sock.type, sock.proto)
+    twin.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if sock.family == socket.AF_INET6:
+        twin.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    twin.bind(sock.getsockname())
+    twin.listen(BACKLOG)
+    return twin
+
+
 @attrs.define(eq=False)
 class _Place:
     """One of the workers, as the supervisor sees it."""
 
     number: int
+    sockets: Sequence[socket.socket]
     pid: int = 0
     """0 while none runs."""
     ready: int = -1
@@ -135,8 +155,10 @@ class _Place:
     failures: int = 0
     """In a row."""
     start_at: float = 0.0
+    is_told: bool = False
+    """Whether it has been told to end."""
     kill_at: float = math.inf
-    """When it has been told to end: when that is over."""
+    """When its time for that is over."""
 
 
 class _Supervisor:
@@ -150,11 +172,12 @@ class _Supervisor:
         longest_delay: float,
     ) -> None:
         self._main = main
-        self._sockets = sockets
         self._grace = grace
         self._restart_delay = restart_delay
         self._longest_delay = longest_delay
-        self._places = [_Place(number) for number in range(workers)]
+        self._places = [_Place(0, sockets)]
+        for number in range(1, workers):
+            self._places.append(_Place(number, [_twin(sock) for sock in sockets]))
         self._to_restart: list[_Place] = []
         self._is_ending = False
         self._alive: tuple[int, int] = (-1, -1)
@@ -182,6 +205,9 @@ class _Supervisor:
                 signal.signal(number, handler)
             for fd in (*self._alive, *self._signals):
                 os.close(fd)
+            for place in self._places[1:]:
+                for sock in place.sockets:
+                    sock.close()
 
     def _noted(self, number: int, frame: object) -> None:
         """Signals are read from the pipe; this only takes the place of what they did by default."""
@@ -227,7 +253,8 @@ class _Supervisor:
     def _end(self, place: _Place) -> None:
         """Tell a worker to drain."""
         place.start_at = 0.0
-        if place.pid and place.kill_at == math.inf:
+        if place.pid and not place.is_told:
+            place.is_told = True
             place.kill_at = time.monotonic() + self._grace
             os.kill(place.pid, signal.SIGTERM)
 
@@ -237,7 +264,7 @@ class _Supervisor:
                 self._ended(place)
 
     def _ended(self, place: _Place) -> None:
-        was_told = place.kill_at < math.inf
+        was_told = place.is_told
         now = time.monotonic()
         self._forget(place)
         if was_told:
@@ -253,7 +280,8 @@ class _Supervisor:
     def _forget(self, place: _Place) -> None:
         if place.ready >= 0:
             os.close(place.ready)
-        place.pid, place.ready, place.serves, place.kill_at = 0, -1, False, math.inf
+        place.pid, place.ready, place.serves = 0, -1, False
+        place.is_told, place.kill_at = False, math.inf
 
     def _start(self, place: _Place) -> None:
         ready, says_ready = os.pipe()
@@ -262,12 +290,12 @@ class _Supervisor:
         )  # a child must not take them as its parent
         pid = os.fork()
         if pid == 0:
-            self._be_worker(place.number, says_ready)
+            self._be_worker(place, says_ready)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
         os.close(says_ready)
         place.pid, place.ready, place.began = pid, ready, time.monotonic()
 
-    def _be_worker(self, number: int, says_ready: int) -> Any:
+    def _be_worker(self, place: _Place, says_ready: int) -> Any:
         """In the child: run, and never come back."""
         status = 1
         try:
@@ -281,7 +309,11 @@ class _Supervisor:
             os.close(self._alive[1])
             for fd in self._signals:
                 os.close(fd)
-            trio.run(_run_worker, self._main, number, self._sockets, says_ready, self._alive[0])
+            for other in self._places:
+                for sock in other.sockets if other is not place else ():
+                    sock.close()
+            pipes = (says_ready, self._alive[0])
+            trio.run(_run_worker, self._main, place.number, place.sockets, pipes, self._grace)
             status = 0
         except BaseException:  # noqa: BLE001 - it must not go on as a second supervisor
             traceback.print_exc()
@@ -292,16 +324,22 @@ class _Supervisor:
 
 
 async def _run_worker(
-    main: Main, number: int, sockets: Sequence[socket.socket], says_ready: int, alive: int
+    main: Main,
+    number: int,
+    sockets: Sequence[socket.socket],
+    pipes: tuple[int, int],
+    grace: float,
 ) -> None:
+    says_ready, alive = pipes
     listeners = [
         trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup())) for sock in sockets
     ]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_when_told, nursery.cancel_scope)
-        nursery.start_soon(_cancel_when_alone, nursery.cancel_scope, alive)
+        scope = nursery.cancel_scope
+        trio.lowlevel.spawn_system_task(_end_when_alone, scope, alive, grace)
+        nursery.start_soon(_cancel_when_told, scope)
         await main(Worker(number, listeners, says_ready))
-        nursery.cancel_scope.cancel()
+        scope.cancel()
 
 
 async def _cancel_when_told(scope: trio.CancelScope) -> None:
@@ -310,7 +348,9 @@ async def _cancel_when_told(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
-async def _cancel_when_alone(scope: trio.CancelScope, alive: int) -> None:
-    """Cancel at the end of the supervisor, which nobody else can tell of."""
+async def _end_when_alone(scope: trio.CancelScope, alive: int, grace: float) -> None:
+    """Do at the end of the supervisor what it would have done."""
     await trio.lowlevel.wait_readable(alive)
     scope.cancel()
+    await trio.sleep(grace)
+    os._exit(1)

@@ -256,3 +256,17 @@ async def get(
     status, *headers = head.split("\r\n")
     named = {line.split(": ")[0].lower(): line.split(": ")[1] for line in headers}
     return int(status.split()[1]), named, body.encode("latin-1")
+
+
+async def test_linked_hubs(metrics, read) -> None:
+    backplane = hubws.LocalBackplane()
+    async with hubws.open_hub(backplane=backplane) as hub, hubws.open_hub() as alone:
+        metrics.watch_hub(hub, "linked")
+        metrics.watch_hub(alone, "alone")
+        assert read("backplane_linked", hub="linked") == 1
+        hub.broadcast("hello", topic="news")
+        assert read("backplane_messages_total", hub="linked", result="sent") == 1
+        assert read("backplane_messages_total", hub="linked", result="unshared") == 0
+        assert read("backplane_gaps_total", hub="linked") == 0
+        assert read("backplane_linked", hub="alone") is None
+    assert read("backplane_linked", hub="linked") == 0

@@ -1,0 +1,1 @@
+"""Hubs over several processes and machines."""
