@@ -14,7 +14,7 @@ from ..server.server import Server
 from .dashboard import DashboardOptions
 from .options import ServerOptions
 from .running import Run, Status, run
-from .servers import attend
+from .serving import attend
 
 EXAMPLES = """
 hubws chat-server  # then open http://127.0.0.1:8008/ in two windows

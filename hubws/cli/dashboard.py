@@ -16,7 +16,7 @@ from ..server.authentication import basic_auth
 from ..server.server import Server
 from .options import ServerOptions
 from .running import Run
-from .servers import urls_of
+from .serving import urls_of
 
 _Dashboard = Parameter(group=Group("Dashboard", sort_key=5))
 

@@ -18,7 +18,7 @@ from ..proxy.serve import Proxy, serve_proxy
 from ..server.server import Server
 from .options import ServerOptions
 from .running import Run, Status, run
-from .servers import attend
+from .serving import attend
 
 EXAMPLES = """
 hubws proxy ws://127.0.0.1:8080 --port 8081

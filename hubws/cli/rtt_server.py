@@ -18,7 +18,7 @@ from .dashboard import DashboardOptions
 from .options import ServerOptions
 from .ping import in_ms
 from .running import Run, Status, run
-from .servers import attend
+from .serving import attend
 
 EXAMPLES = """
 hubws rtt-server  # then open http://127.0.0.1:8008/ and connect clients

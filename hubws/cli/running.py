@@ -72,14 +72,19 @@ def run(command: Command, options: CommonOptions) -> int:
     What the network, the peer or the user did wrong is told in one line on standard error. With
     --log-level debug the traceback is told, too; a mistake of our own is raised as it is.
     """
+    return run_to_end(lambda output: trio.run(_run, command, output), options)
+
+
+def run_to_end(function: Callable[[Output], int], options: CommonOptions) -> int:
+    """As `run`, but a function, which may take the place of a trio run."""
     output = Output(is_json=options.json, is_quiet=options.quiet)
     with _logging_to(output, options.log_level):
-        return _run_to_end(command, output)
+        return _told(function, output)
 
 
-def _run_to_end(command: Command, output: Output) -> int:
+def _told(function: Callable[[Output], int], output: Output) -> int:
     try:
-        status = trio.run(_run, command, output)
+        status = function(output)
         output.flush_at_end()
     except OutputClosed:
         return output_closed()

@@ -15,7 +15,7 @@ from ..connection.connection import Connection
 from .files import Content, Source, TransferError, part_of
 from .options import ServerOptions
 from .running import Run, Status, run
-from .servers import serve_until_interrupted
+from .serving import serve_until_interrupted
 from .transfer import (
     MAX_SIZE,
     PROTOCOL,

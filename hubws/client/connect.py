@@ -48,7 +48,7 @@ async def connect(
     timeout: float = 10,  # noqa: ASYNC109 - it covers several steps, and is an error of its own
     **settings: Unpack[SettingsArguments],
 ) -> AsyncIterator[Connection]:
-    """Connect to a WebSocket server for as long as the block runs.
+    """Connect to a WebSocket server for as long as the block runs (RFC 6455 §4.1).
 
     Args:
         url: ws://host[:port]/path?query or wss://...; user:password@ before the host is sent as basic
@@ -71,8 +71,9 @@ async def connect(
 
     The connection is closed with 1000 when the block ends, and ended at once when the block is left
     by an exception or cancelled. Raises LocalProtocolError for a URL or headers that can't be sent,
-    OSError when there is no way to the server or proxy, ProxyError, HandshakeTimeout,
-    HandshakeRefused when the server does not answer with a proper 101, and other HandshakeErrors.
+    TypeError or ValueError for options that make no sense, OSError when there is no way to the server
+    or proxy, ProxyError, HandshakeTimeout, HandshakeRefused when the server does not answer with a
+    proper 101, and other HandshakeErrors.
 
     """
     if tls is not None and ssl_context is not None:

@@ -49,7 +49,7 @@ class Waiting:
     """The next attempt comes after a while."""
 
     seconds: float
-    """From now."""
+    """That many seconds from now."""
 
 
 Event: TypeAlias = Connecting | Opened | Lost | Waiting

@@ -227,7 +227,7 @@ class Connection(Engine):
 
     @contextlib.asynccontextmanager
     async def receive_stream(self) -> AsyncIterator[MessageStream]:
-        """Take the next message in pieces, as they arrive, without holding it whole.
+        """Take the next message in pieces, as they arrive, without holding it whole (RFC 6455 §5.4).
 
             async with connection.receive_stream() as message:
                 async for piece in message:
@@ -280,7 +280,7 @@ class Connection(Engine):
             )
 
     async def send(self, message: str | Payload) -> None:
-        """Send a message: str as text, bytes-like as binary.
+        """Send a message: str as text, bytes-like as binary (RFC 6455 §5.6).
 
         Waits while the outbox is full (policy `block`). When it returns, the message will be
         delivered before the connection is closed, or the connection ends abnormally and says so.
@@ -379,7 +379,7 @@ class Connection(Engine):
     # -- pings ---------------------------------------------------------------------------------
 
     async def ping(self, payload: Payload | None = None) -> float:
-        """Ping the peer and wait for its pong; returns the round-trip time in seconds.
+        """Ping the peer and wait for its pong (RFC 6455 §5.5.2); returns the round trip in seconds.
 
         `payload` is up to 125 bytes; by default 8 bytes of timestamp (big endian, ns) and 8 random
         ones. The time counts from when the ping reached the socket. Raises ConnectionClosed when the
@@ -443,9 +443,10 @@ class Connection(Engine):
     async def aclose(self, code: int | None = CloseCode.NORMAL, reason: str = "") -> None:
         """Close in order: send what was accepted, then the close frame, and wait for the peer's.
 
-        `code` is 1000-1003, 1007-1014, 3000-4999 or None; `reason` has up to 123 bytes of UTF-8.
-        Without the peer's close frame the connection is ended after `close_timeout`; when this is
-        cancelled, it is ended at once. Closing again only waits.
+        That is the closing handshake of RFC 6455 §7.1.2. `code` is 1000-1003, 1007-1014, 3000-4999 or
+        None; `reason` has up to 123 bytes of UTF-8, else LocalProtocolError is raised. Without the
+        peer's close frame the connection is ended after `close_timeout`; when this is cancelled, it is
+        ended at once. Closing again only waits.
         """
         try:
             self.close_nowait(code, reason)

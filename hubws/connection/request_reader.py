@@ -79,9 +79,16 @@ async def open_requests(
             async for message in requests:  # the other messages, in order
                 ...
 
-    `limit` other messages wait to be taken; while there are more the connection is not read, and then
-    no answers come either. At the end of the block requests that are still being served are cancelled,
-    and what was read and not taken is lost. For the rest see `Requests`.
+    Args:
+        connection: which nobody else may read meanwhile.
+        serve: as for `Requests`.
+        limit: how many other messages wait to be taken; while there are more the connection is not
+            read, and then no answers come either.
+        **arguments: as for `Requests`: `timeout`, `max_in_flight`, `max_serving`, `encode`, `decode`.
+
+    At the end of the block requests that are still being served are cancelled, and what was read and
+    not taken is lost.
+
     """
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

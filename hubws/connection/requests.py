@@ -77,6 +77,9 @@ class Requests:
         encode: makes a message of a `Call`, an `Answer` or a `Failure`; by default JSON.
         decode: the other way; None for a message that is none of them.
 
+    Raises ValueError for numbers that make no sense, or when the connection has its Requests already,
+    TypeError for `serve` without a nursery.
+
     """
 
     def __init__(

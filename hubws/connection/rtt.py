@@ -43,7 +43,10 @@ class RoundTripTimes:
     """The last 128 samples, oldest first."""
 
     def percentile(self, percent: float) -> float:
-        """The smallest sample in the window that is not below that percentage of them."""
+        """The smallest sample in the window, in seconds, that is not below that percentage of them.
+
+        ValueError for what is not from 0 to 100; NaN without samples.
+        """
         if not 0 <= percent <= 100:
             raise ValueError(f"a percentile is 0 to 100, not {percent!r}")
         if not self.window:

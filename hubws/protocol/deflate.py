@@ -98,8 +98,8 @@ def _in_range(low: int, high: int) -> Any:
 class Deflate:
     """How messages are compressed; what `serve` and `connect` take as `compression`.
 
-    The first four are the RFC's parameters: what this side does, and asks of its peer. What would
-    grow is sent as it is, unless that cost the context of the messages after it.
+    The first four are the parameters of RFC 7692 §7.1: what this side does, and asks of its peer. What
+    would grow is sent as it is, unless that cost the context of the messages after it.
     """
 
     server_no_context_takeover: bool = False

@@ -283,7 +283,7 @@ def _as_opcode(value: int) -> int:
 
 @attrs.define(kw_only=True)
 class Frame:
-    """One frame, to read, to craft and to print.
+    """One frame, to read, to craft and to print (RFC 6455 §5.2).
 
     Every field can be set to what the wire can carry, also to what the protocol forbids: it is meant
     for tests, for tools and for extensions of the application's own. `payload` is unmasked.

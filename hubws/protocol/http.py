@@ -162,7 +162,7 @@ def _as_headers(lines: HeaderPairs | Headers) -> Headers:
 
 @attrs.frozen
 class Response:
-    """An HTTP response: its status, body (text becomes UTF-8) and headers.
+    """An HTTP response (RFC 9110): its status, body (text becomes UTF-8) and headers.
 
     Content-Length and Connection are this side's business and set when it is sent.
     """

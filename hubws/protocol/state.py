@@ -25,7 +25,7 @@ from .frames import CloseCode
 
 
 class State(Enum):
-    """Where a connection is in its life."""
+    """Where a connection is in its life (RFC 6455 §4.1, §7.1)."""
 
     CONNECTING = "connecting"
     OPEN = "open"
@@ -62,7 +62,7 @@ TRANSITIONS: dict[tuple[State, Change], State] = {
 
 @attrs.frozen
 class Close:
-    """A close frame: its code and reason; 1005 when it carried no code."""
+    """A close frame: its code and reason; 1005 when it carried no code (RFC 6455 §5.5.1)."""
 
     code: int
     reason: str = ""
@@ -74,7 +74,7 @@ RETRY_AFTER = re.compile(r"(?:.*; )?retry-after=([0-9]{1,9}(?:\.[0-9]{1,9})?)", 
 
 @attrs.frozen
 class Closure:
-    """How a connection ended.
+    """How a connection ended (RFC 6455 §7.1.4, §7.1.5).
 
     `received` and `sent` are the close frames, None where there was none; `error` is what broke it,
     when something did; `undelivered` counts messages that were accepted for sending and never left,

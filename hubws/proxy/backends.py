@@ -56,7 +56,7 @@ class Backend:
     url: str
     """ws://host:port or wss://host:port. LocalProtocolError when it is no WebSocket URL."""
     weight: float = attrs.field(default=1, kw_only=True, validator=_weight)
-    """How much it gets in comparison with the others."""
+    """How much it gets in comparison with the others: a share of all weights together."""
     max_connections: int | None = attrs.field(default=None, kw_only=True, validator=_connections)
     """At this number of connections it gets no more."""
     unix_path: str | os.PathLike[str] | None = attrs.field(default=None, kw_only=True)

@@ -30,10 +30,14 @@ class Fault:
     """One thing that goes wrong, after exactly `at` bytes of its direction."""
 
     at: int
+    """In bytes."""
     kind: Kind
     seconds: float = 0.0
+    """How many seconds a delay lasts."""
     length: int = 0
+    """For how many bytes a stream is split."""
     size: int = 1
+    """Of each piece of what is split, in bytes."""
 
 
 @attrs.frozen

@@ -1,0 +1,1 @@
+"""Load tests of WebSocket servers; needs hdrhistogram, of the extra `cli`."""
