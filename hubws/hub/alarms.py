@@ -32,9 +32,11 @@ class MonitorAlarm:
     connection: Connection
     kind: AlarmKind
     value: float
+    """What has passed the bound: seconds of round-trip time, or the share of pings that were lost."""
     bound: float
+    """The bound itself: in seconds, or as a share."""
     time: float
-    """On trio's clock."""
+    """On trio's clock, in seconds."""
     is_raised: bool
     """False: cleared, or the connection has gone."""
 

@@ -32,6 +32,8 @@ POLICIES = (Policy.DROP_OLDEST, Policy.DROP_NEWEST, Policy.LATEST)
 class Feed(Generic[Item]):
     """Iterate over it. Each item goes to one of the tasks that do.
 
+    ValueError for a limit below 1, and for policies that it doesn't know.
+
     Attributes:
         policy: what gives way when `limit` items wait: `drop_oldest`, `drop_newest`, or `latest`,
             which keeps only the newest item of each key, always, and else the newest keys.

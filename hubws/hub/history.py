@@ -108,7 +108,7 @@ class Retention:
 
     messages: int = attrs.field(default=1000, validator=_check_count)
     seconds: float = attrs.field(default=None, converter=_seconds, validator=_check_seconds)
-    """The oldest a message gets; None: any age."""
+    """The oldest a message gets, in seconds; None: any age."""
     bytes: int = attrs.field(default=1024 * 1024, validator=_check_count)
     """Of payload, text in UTF-8. A larger message is numbered but not kept."""
 
@@ -213,7 +213,7 @@ class History:
         return self._last(missed)
 
     def recent(self, count: int) -> list[tuple[Position, Message]]:
-        """The last so many messages that are kept, oldest first."""
+        """The last so many messages that are kept, oldest first; ValueError for fewer than none."""
         if count < 0:
             raise ValueError(f"there are no {count} messages")
         self.expire()

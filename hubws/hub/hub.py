@@ -128,8 +128,6 @@ class Hub:
         """
         if self._closed:
             raise RuntimeError("the hub is closed")
-        if connection.state is not State.OPEN and (closure := connection.closure) is not None:
-            raise ConnectionClosed(closure)
         if user is None:
             user = connection.user
         hash(user)
@@ -138,6 +136,8 @@ class Hub:
             self._check_join(connection, topic)
             if self._settings[topic].presence:
                 check_present(name, info)
+        if connection.state is not State.OPEN and (closure := connection.closure) is not None:
+            raise ConnectionClosed(closure)  # not before: who ends at once is judged all the same
         if connection in self._members and name != self._name_of(
             connection, self._members[connection]
         ):
@@ -199,8 +199,13 @@ class Hub:
         policy: Policy | str | None = None,
         info: object = None,
     ) -> AsyncIterator[Connection]:
-        """Be a member while the block runs. Arguments and errors as `register`."""
-        self.register(connection, *topics, user=user, policy=policy, info=info)
+        """Be a member while the block runs. Arguments and errors as `register`, but for one.
+
+        When the connection has ended already, the block runs all the same: a quick client may have
+        gone again, and what it has sent waits to be received.
+        """
+        with contextlib.suppress(ConnectionClosed):
+            self.register(connection, *topics, user=user, policy=policy, info=info)
         try:
             yield connection
         finally:
@@ -284,6 +289,8 @@ class Hub:
 
     def _check_member(self, connection: Connection) -> None:
         if connection not in self._members:
+            if (closure := connection.closure) is not None:
+                raise ConnectionClosed(closure)
             raise ValueError(f"{connection!r} is no member of this hub; register it first")
 
     def _check_join(self, connection: Connection, topic: str) -> None:
@@ -444,7 +451,8 @@ class Hub:
                 makes of the message, else the topic.
 
         Connections that are ending are passed over. Returns what became of it. Raises TypeError for
-        what is no message and LocalProtocolError for text with lone surrogates.
+        what is no message, LocalProtocolError for text with lone surrogates, ValueError for a topic
+        with a history among several, or with `exclude` or `where`: its messages go to all its members.
 
         """
         if (topic is not None) + (user is not None) + (to is not None) > 1:

@@ -283,6 +283,8 @@ async def open_monitor(
         loss_bound: likewise the share, 0 to 1, of its last 16 pings that were lost.
         clear_at: an alarm is cleared when the value is down to this share of its bound.
 
+    Raises ValueError for numbers that make no sense.
+
     """
     for name, value in [("interval", interval), ("timeout", timeout), ("rtt_bound", rtt_bound)]:
         if value is not None and not 0 < value < math.inf:

@@ -22,12 +22,14 @@ that it has (`?since=aB3-_xYz01w:9`) only what came after that; and then told wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 from ..connection.connection import Connection
+from ..errors import ConnectionClosed
 from ..hub.history import Position, PositionLost, Retention
 from ..hub.hub import Hub
 from ..protocol.frames import CloseCode
@@ -134,7 +136,10 @@ class Person:
         assert self._connection.request is not None
         query = parse_qs(self._connection.request.query, keep_blank_values=True)
         if "since" not in query:
-            self._hub.join(self._connection, self._said)
+            with contextlib.suppress(
+                ConnectionClosed
+            ):  # gone again; what it said is said all the same
+                self._hub.join(self._connection, self._said)
             return True
         since = query["since"][-1]
         try:

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 import hubws
+import hubws.backplane.redis
+import hubws.embedding
+import hubws.metrics
+import hubws.pages
 import hubws.proxy
 import hubws.testing.fixtures
 

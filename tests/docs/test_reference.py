@@ -11,6 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -37,9 +38,12 @@ UNIT = re.compile(
 """Words that say what a number with a fraction counts."""
 
 
+PAGES = sorted((ROOT / "docs/reference").glob("*.md"))
+
+
 def documented() -> Iterator[tuple[Any, str, set[str]]]:
     """What the reference's pages ask for: each object, an option about its members, and these."""
-    for page in (ROOT / "docs/reference").glob("*.md"):
+    for page in PAGES:
         module = hubws
         text = page.read_text(encoding="utf-8")
         for directive, name, options in re.findall(
@@ -53,6 +57,10 @@ def documented() -> Iterator[tuple[Any, str, set[str]]]:
 
 
 SHOWN = {value: (option, members) for value, option, members in documented()}
+
+
+MADE = set(re.findall(r"autoclass:: (\w+)\(\)", "".join(map(Path.read_text, PAGES))))
+"""Classes that functions make; how is nobody's business."""
 
 
 def is_shown(value: object, member: str) -> bool:
@@ -117,7 +125,7 @@ def functions(name: str) -> Iterator[tuple[str, Any, str]]:
     if not inspect.isclass(value):
         yield name, inspect.unwrap(value), said_of(value)
         return
-    if not getattr(value, "_is_protocol", False):
+    if not getattr(value, "_is_protocol", False) and value.__name__ not in MADE:
         yield name, value.__init__, said_of(value)
     for member, definition in vars(value).items():
         function = getattr(definition, "__func__", getattr(definition, "fget", definition))
