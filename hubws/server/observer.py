@@ -49,21 +49,26 @@ class Observer:
 class Observers:
     """All observers of a server, told one after the other."""
 
-    __slots__ = ("_each",)
+    __slots__ = ("_each", "_functions")
 
     def __init__(self, each: Sequence[Observer]) -> None:
         self._each = tuple(each)
+        self._functions: dict[object, list[Callable[..., None]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._each)
 
     def tell(self, function: Callable[..., None], *args: Any) -> None:
         """Call that function of `Observer`, as each of them has it."""
-        for one in self._each:
+        functions = self._functions.get(function)
+        if functions is None:
+            functions = [getattr(one, function.__name__) for one in self._each]
+            self._functions[function] = functions
+        for one in functions:
             try:
-                getattr(one, function.__name__)(*args)
+                one(*args)
             except Exception:
-                logger.exception("%r failed in %s", one, function.__name__)
+                logger.exception("%r failed", one)
 
 
 def check_observers(observers: Sequence[Observer]) -> None:

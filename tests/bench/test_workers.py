@@ -90,12 +90,13 @@ async def test_a_process_that_does_not_start(monkeypatch: pytest.MonkeyPatch):
 async def test_processes_end_with_whoever_started_them_and_ctrl_c_is_not_for_them(serve: Serve):
     connected = trio.Event()
     url = await serve(hubws.Callbacks(on_message=ECHO.on_message, on_open=_sets(connected)))
+    others = _children()
     async with trio.open_nursery() as nursery:
         plan = Plan(urls=(url,), stages=at_once(1, 600), rate=20)
         nursery.start_soon(Workers(plan, lambda _: None).run)
         with trio.fail_after(60):
             await connected.wait()
-        children = _children()
+        children = _children() - others
         assert children
         assert os.getpgrp() not in {os.getpgid(pid) for pid in children}
         nursery.cancel_scope.cancel()

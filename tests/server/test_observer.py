@@ -131,7 +131,7 @@ async def test_observer_that_raises(start, raw, recorder, complaints) -> None:
     assert (await client.frame()).payload == b"still here"
     assert [what for what, *_ in recorder.told] == ["started", "opened"]
     [record] = complaints()
-    assert "failed in on_opened" in record.getMessage()
+    assert "Broken.on_opened" in record.getMessage()
     assert "broken observer" in str(record.exc_info[1])
 
 
