@@ -222,7 +222,10 @@ class Requests:
         except ConnectionClosed:
             raise
         except Exception:
-            logger.exception("connection %d: serving a request failed", self.connection.id)
+            fields = {"connection": self.connection.id, "remote": self.connection.remote}
+            logger.exception(
+                "connection %d: serving a request failed", self.connection.id, extra=fields
+            )
             error = "internal error"
         return self._encode(Failure(call.id, error))
 
