@@ -94,7 +94,10 @@ class Flow:
         """The source has no more: tell the sink when it has everything."""
         self._has_ended = True
         if error is not None:
-            logger.debug("a side of a proxied connection broke: %s", error)
+            remote = self._relay.remote
+            logger.debug(
+                "a side of a proxied connection broke: %s", error, extra={"remote": remote}
+            )
             self._relay.other(self).drop()
         if not self._is_writing:
             self._finish()
@@ -315,7 +318,8 @@ class Relay:
         if self.is_over:
             return
         self.is_over = True
-        logger.debug("the proxied connection of %s has ended: %s", self.remote, why)
+        words = "the proxied connection of %s has ended: %s"
+        logger.debug(words, self.remote, why, extra={"remote": self.remote})
         self._client.close()
         self._backend.close()
         if self._watch is not None:
