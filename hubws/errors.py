@@ -111,7 +111,10 @@ class ConnectionClosed(HubwsError):
     """
 
     def __init__(self, closure: Closure) -> None:
-        super().__init__(str(closure))
+        super().__init__(closure)
         self.closure = closure
         self.code = closure.code
         self.reason = closure.reason
+
+    def __str__(self) -> str:
+        return str(self.closure)  # in words when somebody asks: most connections end with one of these

@@ -163,7 +163,7 @@ class Connection(Engine):
                     if (whole := await self._wait_for_rest(inbox, inbox.stream)) is not None:
                         return whole
                 elif self._is_exhausted(inbox):
-                    await trio.lowlevel.checkpoint()
+                    await inbox.yield_at_end()
                     self.raise_if_over()
                 elif not inbox.has_arrived:
                     await inbox.wait()

@@ -24,7 +24,7 @@ class Inbox:
 
     Attributes:
         batch: what is being taken, the next message last.
-        turns: messages that may still be taken without a checkpoint.
+        turns: messages that may still be taken without a checkpoint; TURN right after one.
 
     """
 
@@ -47,7 +47,7 @@ class Inbox:
         self._size = 0  # bytes on the wire since the inbox was empty
         self._waiting: dict[trio.lowlevel.Task, None] = {}
         self.batch: list[str | bytes] = []
-        self.turns = TURN
+        self.turns = TURN - 1
 
     def __len__(self) -> int:
         behind = sum(map(len, self._behind or ()))
@@ -122,6 +122,12 @@ class Inbox:
     def wake_all(self) -> None:
         """Wake everybody who waits: there may be nothing more to come."""
         self._wake(len(self._waiting))
+
+    async def yield_at_end(self) -> None:
+        """Let others run before it is told that nothing will come, unless they just have."""
+        if self.turns < TURN:
+            await trio.lowlevel.checkpoint()
+        self.turns = 0  # who asks again waits for others
 
     async def wait(self) -> None:
         """Wait until there may be something, or nothing will come. Look again after it."""

@@ -29,7 +29,7 @@ from ..protocol.handshake import (
     upgrade_required,
 )
 from ..protocol.http import Headers, Request, RequestReader, Response, is_token
-from ..protocol.state import Closure
+from ..protocol.state import Closure, State
 from ..transport.abc import Payload, SocketAddress, Transport
 from ..transport.poller import Poller
 from ..transport.timers import Timer
@@ -471,4 +471,5 @@ async def handle(handler: Handler, connection: Connection) -> None:
         # A handler with a nursery of its own raises ConnectionClosed in a group.
         if not isinstance(error, ExceptionGroup) or error.split(ConnectionClosed)[1]:
             connection.fail_for(error)
-    await connection.aclose(CloseCode.NORMAL)
+    if connection.state is not State.CLOSED:
+        await connection.aclose(CloseCode.NORMAL)
