@@ -1,6 +1,7 @@
 """Builds the programs, starts one server and the load generator beside it, and takes one figure."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -129,48 +130,65 @@ def _resident_megabytes(pid: int) -> float:
     raise MeasurementError("the server is gone")
 
 
-def measure(
-    server: Server,
-    load: Load,
-    seconds: float,
-    *,
-    on_ready: Callable[[int], object] | None = None,
-    on_settled: Callable[[], object] | None = None,
-) -> dict[str, Any]:
-    """Starts the server afresh, puts the load on it and returns the generator's report.
+@dataclasses.dataclass(frozen=True)
+class Serving:
+    """A server at work, on the core for the server."""
 
-    `on_ready` is told the server's port; `on_settled` is called while idle connections are held.
+    port: int
+    process: subprocess.Popen[str]
+
+    def cpu_seconds(self) -> float:
+        """Processor time of it so far, of its main thread: user and system."""
+        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+@contextlib.contextmanager
+def serving(server: Server, load: Load) -> Iterator[Serving]:
+    """Runs a server to the end of the block."""
+    port = _free_port()
+    with _running(server.command_line(port, load.burst), cores()[0], START_LIMIT) as process:
+        yield Serving(port, process)
+
+
+def put_load(port: int, load: Load, seconds: float, *arguments: str) -> dict[str, Any]:
+    """Puts the load on a server and returns the generator's report."""
+    generator = [str(BUILD / "load"), f"--port={port}", *load.arguments, *arguments]
+    try:
+        done = subprocess.run(
+            [*generator, f"--seconds={seconds}"],
+            capture_output=True,
+            text=True,
+            timeout=seconds + OPEN_LIMIT,
+            preexec_fn=_pin_to(cores()[1]),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise MeasurementError("the load generator didn't end") from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise MeasurementError(said[0] if said else f"load: exit status {done.returncode}")
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@contextlib.contextmanager
+def holding(port: int, load: Load) -> Iterator[None]:
+    """Holds the load's idle connections open to the end of the block."""
+    generator = [str(BUILD / "load"), f"--port={port}", *load.arguments, f"--seconds={OPEN_LIMIT}"]
+    with _running(generator, cores()[1], OPEN_LIMIT) as holder:
+        time.sleep(SETTLE)
+        yield
+        if holder.poll() is not None:
+            raise MeasurementError("the connections didn't stay open")
+
+
+def measure(server: Server, load: Load, seconds: float) -> dict[str, Any]:
+    """Starts the server afresh, puts the load on it and returns the generator's report.
 
     Raises MeasurementError, with the reason, when the server or the generator failed.
     """
-    server_core, generator_core = cores()
-    port = _free_port()
-    generator = [str(BUILD / "load"), f"--port={port}", *load.arguments]
-    with _running(server.command_line(port, load.burst), server_core, START_LIMIT) as process:
-        if on_ready is not None:
-            on_ready(port)
-        if load.is_memory:
-            holding = [*generator, f"--seconds={OPEN_LIMIT}"]
-            with _running(holding, generator_core, OPEN_LIMIT) as holder:
-                time.sleep(SETTLE)
-                if holder.poll() is not None:
-                    raise MeasurementError("the connections didn't stay open")
-                if on_settled is not None:
-                    on_settled()
-                return {load.figure: round(_resident_megabytes(process.pid), 1)}
-        try:
-            done = subprocess.run(
-                [*generator, f"--seconds={seconds}"],
-                capture_output=True,
-                text=True,
-                timeout=seconds + OPEN_LIMIT,
-                preexec_fn=_pin_to(generator_core),
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise MeasurementError("the load generator didn't end") from None
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines()
-            raise MeasurementError(said[0] if said else f"load: exit status {done.returncode}")
-        report: dict[str, Any] = json.loads(done.stdout)
-        return report
+    with serving(server, load) as running:
+        if not load.is_memory:
+            return put_load(running.port, load, seconds)
+        with holding(running.port, load):
+            return {load.figure: round(_resident_megabytes(running.process.pid), 1)}
