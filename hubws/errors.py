@@ -55,11 +55,11 @@ class RemoteProtocolError(ProtocolError):
 
 
 class HandshakeError(HubwsError):
-    """The opening handshake did not succeed."""
+    """The opening handshake did not succeed (RFC 6455 §4)."""
 
 
 class UpgradeRefused(HandshakeError):
-    """This server does not take a request as an opening handshake.
+    """This server does not take a request as an opening handshake (RFC 6455 §4.2).
 
     Attributes: `response`, what the client is answered.
     """
@@ -70,7 +70,7 @@ class UpgradeRefused(HandshakeError):
 
 
 class HandshakeRefused(HandshakeError):
-    """The server answered the upgrade with another status than 101, or with a wrong 101.
+    """The server answered the upgrade with no 101, or with a wrong one (RFC 6455 §4.1).
 
     Attributes: `response`, with `status`, `headers` and the start of the `body`.
     """
@@ -81,7 +81,7 @@ class HandshakeRefused(HandshakeError):
 
 
 class ProxyError(HandshakeError):
-    """A proxy did not open the way to the server.
+    """A proxy did not open the way to the server (RFC 9110 §9.3.6).
 
     Attributes: `response`, what an HTTP proxy answered to CONNECT; None if it did not, or by SOCKS.
     """
@@ -117,4 +117,4 @@ class ConnectionClosed(HubwsError):
         self.reason = closure.reason
 
     def __str__(self) -> str:
-        return str(self.closure)  # in words when somebody asks: most connections end with one of these
+        return str(self.closure)  # made when asked for: every connection ends with one of these

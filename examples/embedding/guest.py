@@ -75,11 +75,13 @@ async def main() -> None:
     guest = Guest(serve)
     hub = await hub_opened
     counting = asyncio.create_task(count())
-    while "stop" not in (line := await said.get()):
-        print(line, flush=True)
-    counting.cancel()
-    await guest.aclose()  # closes every connection with 1001
-    print("closed", flush=True)
+    try:
+        while "stop" not in (line := await said.get()):
+            print(line, flush=True)
+    finally:  # also when somebody interrupts
+        counting.cancel()
+        await guest.aclose()  # closes every connection with 1001
+        print("closed", flush=True)
 
 
 if __name__ == "__main__":

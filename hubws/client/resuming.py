@@ -54,6 +54,7 @@ class ClientStatistics:
     waiting: int
     """Messages that wait for a connection."""
     waiting_bytes: int
+    """What they will be on the wire, uncompressed."""
     dropped: int
     """Messages that were dropped while they waited."""
     conflated: int

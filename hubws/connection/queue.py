@@ -338,7 +338,8 @@ class SendQueue:
         count = self._count_data() - (1 if self._begun and self._begun_is_data else 0)
         self._streamed = None
         self.frames.clear()
-        self._urgent.clear()
+        # While nothing at all has gone, the first of these answers the opening handshake.
+        del self._urgent[0 if self.bytes_sent else 1 :]
         self.room = -1
         return count
 
@@ -349,6 +350,7 @@ class SendQueue:
             return 0
         count = self._count_data() + self._in_flight
         self.discard()
+        self._urgent.clear()
         self._begun.clear()
         self._in_flight = 0
         return count

@@ -83,7 +83,8 @@ async def accept(
             request = await _read_request(stream, reader, request_head)
             connection = _open(stream, service, request, reader, user)
         except UpgradeRefused as refused:
-            await stream.send_all(refused.response.to_bytes())
+            with contextlib.suppress(trio.BrokenResourceError):  # it does not wait for its answer
+                await stream.send_all(refused.response.to_bytes())
             raise
     if scope.cancelled_caught:
         raise HandshakeTimeout(f"no opening handshake came within {timeout:g} s")

@@ -26,13 +26,14 @@ async def adopt(
 ) -> AsyncIterator[EmbeddedConnection]:
     """Use a WebSocket of trio-websocket as a connection, for as long as the block runs.
 
-        async with hubws.embedding.adopt(await request.accept()) as connection:
+        async with hubws.embedding.adopt(websocket) as connection:
             async for message in connection:
                 await connection.send(message)
 
     Args:
         websocket: a `trio_websocket.WebSocketConnection`, of either side. Don't use it beside the
-            connection.
+            connection. `request.accept()`, which gives it, raises that library's own
+            ConnectionClosed for a client that has gone.
         callbacks: functions to call as things happen; with `on_message`, messages go there.
         echo: measure round-trip times by messages, not by pings.
         user: what `connection.user` is to be.

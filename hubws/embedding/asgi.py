@@ -75,11 +75,10 @@ class AsgiPort:
     async def close(self, code: int | None, reason: str) -> None:
         """Close. How the peer answers is not told, so that it counts as agreed."""
         if self._ended is None:
-            self._ended = Ended(CloseCode.NORMAL if code is None else code)
+            code = CloseCode.NORMAL if code is None else code
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            self._ended = Ended(code)  # once it is sent: the application may return then
             self._receiving.cancel()
-            await self._send(
-                {"type": "websocket.close", "code": self._ended.code, "reason": reason}
-            )
 
     async def abort(self) -> None:
         """Nothing: the server ends the connection when the application has returned."""

@@ -26,7 +26,7 @@ async def owned(connection: Connection) -> AsyncIterator[Connection]:
     except Exception as error:
         if not isinstance(error, ExceptionGroup) or error.split(ConnectionClosed)[1]:
             connection.fail(CloseCode.INTERNAL_ERROR, "internal error", error)
-            await connection.wait_closed()  # a second at most; else the peer may be told 1000
+            await connection.aclose()  # a second at most; else the peer may be told 1000
             raise
     except BaseException:
         connection.abort()

@@ -13,15 +13,6 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 import trio
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from ..connection.connection import Connection
 from ..hub.delivery import PolicyCounters
@@ -36,6 +27,19 @@ from ..transport.poller import current_poller
 from ..transport.timers import Timer
 from .tally import Tally
 
+try:
+    from prometheus_client import CollectorRegistry, Histogram
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        Metric,
+    )
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise ImportError("metrics need prometheus-client: pip install 'hubws[metrics]'") from error
+
 SECONDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
@@ -43,6 +47,9 @@ SECONDS = (
 
 LIFETIMES = (1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0)
 """The same for how long connections live, in seconds."""
+
+MAX_LABELS = 100
+"""How many close codes, or statuses, are counted each by itself: a peer may choose any of 2,000."""
 
 LOOK_EVERY = 0.1
 """How often the loop's delay is measured, in seconds."""
@@ -60,7 +67,7 @@ class Metrics(Observer):
     """Metrics for Prometheus; give it to `serve(..., observers=[metrics])`, one or several times.
 
     Args:
-        registry: where they are registered; one of its own by default.
+        registry: where they are registered, to be read in trio's thread; one of its own by default.
         path: what `respond` answers.
 
     Raises ValueError when the registry has metrics of these names already.
@@ -80,7 +87,7 @@ class Metrics(Observer):
         # Counted here, since prometheus_client's counters and their locks take several microseconds
         # of the sixty that a connection costs in all.
         self._handshakes = Counter({"101": 0, "lost": 0})  # from the start, so that rates are known
-        self._closes: Counter[int | None] = Counter()
+        self._closes: Counter[str] = Counter()
         self._lifetimes = [0] * (len(LIFETIMES) + 1)
         self._lived = 0.0
         self._rtt = Histogram(
@@ -101,7 +108,10 @@ class Metrics(Observer):
             return None
         if request.method not in ("GET", "HEAD"):
             return Response.refusal(405, "metrics are read with GET", [("Allow", "GET, HEAD")])
-        encode, content_type = choose_encoder(request.headers.get("Accept", "") or "")
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", "") or "")
+        except TypeError:  # for a version that is no number
+            encode, content_type = choose_encoder("")
         return Response(200, encode(self.registry), [("Content-Type", content_type)])
 
     async def serve(
@@ -160,13 +170,13 @@ class Metrics(Observer):
         self._lifetimes[bisect_left(LIFETIMES, seconds)] += 1
         self._lived += seconds
         closure = connection.closure
-        self._closes[None if closure is None else closure.code] += 1
+        _count(self._closes, "none" if closure is None else str(int(closure.code)))
         if isinstance(connection, Connection):
             self._ended.add(connection)
 
     def on_response(self, request: Request | None, remote: SocketAddress, status: int) -> None:
         """Count an answer other than 101."""
-        self._handshakes[str(status)] += 1
+        _count(self._handshakes, str(status))
 
     def on_lost(self, remote: SocketAddress, why: str) -> None:
         """Count a client that got none."""
@@ -195,7 +205,7 @@ class Metrics(Observer):
             "hubws_closes", "Connections that ended, by close code.", labels=["code"]
         )
         for code, count in self._closes.items():
-            closes.add_metric(["none" if code is None else str(int(code))], count)
+            closes.add_metric([code], count)
         bounds = [*map(str, LIFETIMES), "+Inf"]
         lifetimes = HistogramMetricFamily(
             "hubws_connection_seconds",
@@ -279,6 +289,12 @@ class _Now(Collector):
 
     def collect(self) -> Iterator[Metric]:
         return self._metrics.now()
+
+
+def _count(counter: Counter[str], label: str) -> None:
+    if label not in counter and len(counter) >= MAX_LABELS:
+        label = "other"
+    counter[label] += 1
 
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:

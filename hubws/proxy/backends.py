@@ -86,6 +86,7 @@ class BackendStatistics:
     is_healthy: bool
     """Whether it gets connections now, as far as its health is concerned."""
     connections: int
+    """Open ones, and those that are being opened."""
     accepted: int
     """Connections opened to it since the proxy started."""
     failures: int

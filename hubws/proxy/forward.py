@@ -20,7 +20,7 @@ from ..protocol.handshake import (
     choose_subprotocol,
 )
 from ..protocol.http import Headers, Response
-from ..server.accept import Offer
+from ..server.offer import Offer
 from ..transport.abc import Transport
 from ..transport.choice import transport_of
 from ..transport.poller import current_poller
@@ -113,7 +113,7 @@ class Reached:
 
 
 class Forwarder:
-    """Answers offers (see `server.accept.Forward`) by asking a backend for what the client asks.
+    """Answers offers (see `server.offer.Forward`) by asking a backend for what the client asks.
 
     Attributes:
         pools: the backends of each route.
@@ -243,6 +243,7 @@ class Forwarder:
             current_poller(),
             self._forwarding.settings,
             acceptance + reached.rest,
+            offer.request,
             offer.user,
         )
         relay.add_end_callback(reached.upstream.released)

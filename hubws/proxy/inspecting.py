@@ -33,7 +33,9 @@ class Inspection:
     """Functions that see the messages of a route, and may change or drop them. None passes them on."""
 
     from_client: Inspect | None = None
+    """Given the client's connection and each message of the client, returns what the backend gets."""
     from_backend: Inspect | None = None
+    """Given the client's connection and each message of the backend, returns what the client gets."""
 
 
 class Bridge:

@@ -18,6 +18,7 @@ from typing import Any
 import trio
 
 from ..connection.settings import Settings
+from ..protocol.http import Request
 from ..protocol.state import Closure
 from ..transport.abc import Payload, SocketAddress, Transport
 from ..transport.poller import Poller
@@ -213,6 +214,7 @@ class Relay:
 
     Attributes:
         remote: the client's address.
+        request: the client's, for an access log.
         user: what `authenticate` returned.
         write_timeout: how long a side may take nothing, in seconds.
         is_over: whether it has ended.
@@ -231,6 +233,7 @@ class Relay:
         "_watch",
         "is_over",
         "remote",
+        "request",
         "user",
         "write_timeout",
     )  # fmt: skip
@@ -245,9 +248,11 @@ class Relay:
         poller: Poller,
         settings: Settings,
         greeting: bytes,
+        request: Request,
         user: Any,
     ) -> None:
         self.remote: SocketAddress = client.remote
+        self.request: Request | None = request
         self.user = user
         self.write_timeout = settings.write_timeout
         self.is_over = False

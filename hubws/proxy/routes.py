@@ -48,7 +48,9 @@ class Route:
     host: str | None = attrs.field(default=None, converter=_host)
     """Of the Host header, without port; None for all."""
     backends: Sequence[Backend] = attrs.field(converter=_backends)
+    """Who may answer."""
     balance: Balance = attrs.field(default=Balance.ROUND_ROBIN, converter=_balance)
+    """Who of them is asked first."""
     hash_key: Callable[[Request, SocketAddress], str | bytes] | None = None
     """For `hash`: given the request and the client's address, what must lead to the same backend."""
     rewrite: Callable[[str], str] | None = None

@@ -98,8 +98,8 @@ async def serve_proxy(
     Args:
         routes: the first one that fits a request's path and host takes it.
         health_check: check all backends again and again; None: only clients find out.
-        trust_forwarded: clients are proxies whose X-Forwarded-* and Forwarded are true: append to
-            them, rather than replace them.
+        trust_forwarded: clients are proxies whose X-Forwarded-* and Forwarded (RFC 7239) are true:
+            append to them, rather than replace them.
         connect_timeout: for dialling one backend, TLS included, before the next one is tried.
         timeout: for everything from the client's request to the backend's answer.
         origins: which web pages may connect; as for `serve`, but "any" by default, since the backend

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import trio
@@ -28,13 +28,14 @@ from ..protocol.handshake import (
     is_upgrade,
     upgrade_required,
 )
-from ..protocol.http import Headers, Request, RequestReader, Response, is_token
-from ..protocol.state import Closure, State
-from ..transport.abc import Payload, SocketAddress, Transport
+from ..protocol.http import Request, RequestReader, Response, is_token
+from ..protocol.state import State
+from ..transport.abc import Payload, Transport
 from ..transport.poller import Poller
 from ..transport.timers import Timer
 from .authentication import Authenticate
 from .observer import Observer, check_observers
+from .offer import Forward, Offer, Tunnel
 
 if TYPE_CHECKING:
     from .server import Server
@@ -54,10 +55,6 @@ Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 
 RequestHandler: TypeAlias = Callable[[Request], Response | None]
 """Answers a plain HTTP request, or None for 426 Upgrade Required."""
-
-Forward: TypeAlias = "Callable[[Offer], Awaitable[None]]"
-"""Answers a proper opening handshake in its own way: by `Offer.open`, `Offer.hand_over`, or by raising
-UpgradeRefused. It is cancelled when the client goes away, and when the server drains."""
 
 
 @attrs.frozen(kw_only=True)
@@ -94,29 +91,6 @@ class Service:
         check_observers(self.observers)
 
 
-class Tunnel(Protocol):
-    """What may take over a client's stream instead of a connection, as far as the server knows it."""
-
-    remote: SocketAddress
-    user: Any
-
-    @property
-    def closure(self) -> Closure | None:
-        """How it ended, None when it does not know."""
-
-    def begin(self, rest: bytes) -> None:
-        """Begin; `rest` is what came behind the request."""
-
-    def close_nowait(self, code: int | None, reason: str) -> None:
-        """Begin to end: the server drains."""
-
-    def abort(self) -> None:
-        """End at once."""
-
-    def add_end_callback(self, callback: Callable[[Any], object]) -> None:
-        """Call a function once it has ended."""
-
-
 class Incoming:
     """A client whose opening handshake is under way."""
 
@@ -149,7 +123,6 @@ class Incoming:
         self._is_ended = False  # the client has no more to say
         self._timer: Timer = poller.timers.call_at(deadline, self._expire)
         transport.receiver = self
-        transport.start()
 
     def _expire(self) -> None:
         if self._hook_scope is not None:
@@ -180,6 +153,8 @@ class Incoming:
 
     def dismiss(self, response: Response) -> None:
         """Give up, but answer a request that has come, which may take a second."""
+        if self._is_answering:
+            return  # it gets all of its answer, if it takes it in time
         if self._hook_scope is None:
             self.give_up("the server drains")
             return
@@ -368,7 +343,8 @@ class Incoming:
 
     def _log(self, level: int, words: str, error: Exception, **kwargs: Any) -> None:
         remote = self._transport.remote
-        logger.log(level, words, remote, error, extra={"remote": remote}, **kwargs)
+        why = str(error).encode("unicode_escape").decode()  # it may quote what the client chose
+        logger.log(level, words, remote, why, extra={"remote": remote}, **kwargs)
 
     def _respond(self, response: Response, *, with_body: bool = True) -> None:
         """Send a response and hang up."""
@@ -406,43 +382,6 @@ class Incoming:
 
 def _not_answered(_: object) -> None:
     raise RuntimeError("forward returned without an answer")
-
-
-@attrs.frozen
-class Offer:
-    """A client's opening handshake, proper and let in, for `Service.forward` to answer."""
-
-    _incoming: Incoming
-    request: Request
-    headers: Headers
-    """The request's."""
-    key: str
-    """Its Sec-WebSocket-Key."""
-    user: Any
-    remote: SocketAddress
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can still be answered: the client is there, and nobody has answered."""
-        return self._incoming.is_waiting
-
-    def check(self) -> None:
-        """Raise UpgradeRefused if there are too many connections by now."""
-        self._incoming.check(self.user)
-
-    def open(
-        self, subprotocol: str | None, compression: DeflateParameters | None, headers: bytes
-    ) -> Connection:
-        """Answer with 101 and more header lines; the connection is the server's own. While open."""
-        return self._incoming.open(self, subprotocol, compression, headers)
-
-    def acceptance(self, subprotocol: str | None, headers: bytes) -> bytes:
-        """The 101 for it, with more header lines; for who takes the client's stream over."""
-        return self._incoming.acceptance(self.key, subprotocol, headers)
-
-    def hand_over(self, make: Callable[[Transport], Tunnel]) -> None:
-        """Give the client's stream to what `make` makes of it, which sends the 101. While open."""
-        self._incoming.hand_over(make)
 
 
 class Ignorer:

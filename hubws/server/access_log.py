@@ -13,7 +13,7 @@ from ..transport.abc import SocketAddress
 from .observer import Observer
 
 if TYPE_CHECKING:
-    from .accept import Tunnel
+    from .offer import Tunnel
 
 
 class AccessLog(Observer):
@@ -50,10 +50,8 @@ class AccessLog(Observer):
             "close_code": None if closure is None else int(closure.code),
         }
         words = f"{seconds:.3f}s"
-        request = None
         if isinstance(connection, Connection):
             statistics = connection.statistics()
-            request = connection.request
             fields |= {
                 "connection": connection.id,
                 "messages_received": statistics.messages_received,
@@ -67,7 +65,7 @@ class AccessLog(Observer):
             )
         if closure is not None:
             words += f" closed={int(closure.code)}"
-        self._write(request, fields, words)
+        self._write(connection.request, fields, words)
 
     def on_response(self, request: Request | None, remote: SocketAddress, status: int) -> None:
         """Write the line of who was refused, or asked for something else."""

@@ -16,7 +16,7 @@ from ..protocol.http import Response
 from ..transport.abc import SocketAddress
 
 if TYPE_CHECKING:
-    from .accept import Tunnel
+    from .offer import Tunnel
 
 RETRY_AFTER = 5.0
 """What those beyond a limit are told to wait when nothing else is said, in seconds."""

@@ -11,7 +11,7 @@ from ..transport.abc import SocketAddress
 
 if TYPE_CHECKING:
     from ..connection.connection import Connection
-    from .accept import Tunnel
+    from .offer import Tunnel
     from .server import Server
 
 logger = logging.getLogger("hubws")

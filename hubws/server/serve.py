@@ -58,7 +58,8 @@ async def serve(
         handler: an async function that is called with each `Connection`, in a task of its own, or
             `Callbacks`. When the function returns, its connection is closed with 1000; when it
             raises, with 1011, and the server goes on.
-        host, port: where to listen, as `trio.open_tcp_listeners`; None: on all interfaces.
+        host: where to listen, as `trio.open_tcp_listeners`; None: on all interfaces.
+        port: 0 for any that is free; None: on no TCP port, but on `listeners` or `unix_path` alone.
         callbacks: called beside an async handler.
         listeners: ready listeners, beside or instead of `host` and `port`; also those of
             `inherited_listeners` and `take_over`.

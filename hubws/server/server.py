@@ -17,11 +17,12 @@ from ..connection.connection import Connection
 from ..protocol.frames import CloseCode
 from ..transport.abc import SocketAddress, Transport
 from ..transport.poller import current_poller
-from .accept import Incoming, Service, Tunnel, handle
+from .accept import Incoming, Service, handle
 from .acceptor import Acceptor
 from .admission import RETRY_AFTER, Admission, AdmissionLimits, check_retry_after, unavailable
 from .listeners import MAX_LISTENERS, hand_over, socket_of
 from .observer import Observer, Observers
+from .offer import Tunnel
 
 logger = logging.getLogger("hubws")
 
@@ -129,6 +130,7 @@ class Server:
             incoming = Incoming(self, transport, self._poller, deadline)
             self._incoming[incoming] = None
             self._acceptor.watch(incoming.cut)
+            transport.start()
 
     def give_up(self, remote: SocketAddress, why: str) -> None:
         """Forget a client with whom no opening handshake began."""

@@ -39,10 +39,11 @@ class MemoryListener(trio.abc.Listener[trio.abc.HalfCloseableStream]):
     def dial(self, plan: Plan = FLAWLESS) -> FaultyStream:
         """A stream to whoever accepts, which goes wrong by plan.
 
+        It holds nothing: sending waits until the other end has taken all of it.
         ConnectionRefusedError when nobody accepts any more; trio.WouldBlock when over a hundred
         streams wait to be accepted.
         """
-        near, far = trio.testing.memory_stream_pair()
+        near, far = trio.testing.lockstep_stream_pair()
         try:
             self._dialled.send_nowait(far)
         except trio.BrokenResourceError:
@@ -97,12 +98,14 @@ async def open_server(handler: Handler | Callbacks, **options: Any) -> AsyncIter
     headers and Origin; there are no addresses: `connection.remote` is None.
     """
     listener = MemoryListener()
-    failure: Exception | None = None
+    failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         try:
             server = await nursery.start(partial(serve, handler, listeners=[listener], **options))
             yield MemoryServer(server, listener)
-        except Exception as error:  # noqa: BLE001 - raised below, and in no group
+        except trio.Cancelled:
+            raise  # the nursery knows what to do with it
+        except BaseException as error:  # noqa: BLE001 - raised below, not wrapped in a group
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:

@@ -45,7 +45,9 @@ class Plan:
     """What goes wrong on one connection."""
 
     to_server: tuple[Fault, ...] = ()
+    """To what the client sends, in the order of their bytes."""
     to_client: tuple[Fault, ...] = ()
+    """To what the server sends."""
 
     @classmethod
     def random(

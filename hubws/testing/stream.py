@@ -25,6 +25,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._in = Course(plan.to_client)
         self._arrived: deque[bytes | Fault] = deque()
         self._unstalled = trio.Event()  # by `release`, or because the stream is closed
+        self._is_stalled = False  # outwards; cancelled, it still is
         self._is_closed = False
         self._is_reset = False
         self.done: Counter[Kind] = Counter()
@@ -41,10 +42,14 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
         self._check()
+        if self._is_stalled:
+            await self._unstalled.wait()
+            self._check()
         for step in self._out.steps(data):
             if not isinstance(step, Fault):
                 await self._stream.send_all(step)
                 continue
+            self._is_stalled |= step.kind is Kind.STALL
             await self._suffer(step)
             if step.kind is Kind.END:
                 await self._stream.send_eof()

@@ -70,8 +70,13 @@ class SocketTransport:
 
     def resume(self) -> None:
         if not self._reading and self.fd >= 0:
-            self._reading = True
-            self._poller.watch(self.fd, self._on_readable)
+            try:
+                self._poller.watch(self.fd, self._on_readable)
+            except OSError as error:  # the system watches no more (/proc/sys/fs/epoll)
+                assert self.receiver is not None
+                self.receiver.on_end(error)
+            else:
+                self._reading = True
 
     def _on_readable(self) -> None:
         buffer = self._buffer

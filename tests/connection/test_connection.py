@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import weakref
@@ -24,6 +25,7 @@ from hubws import (
     Policy,
     State,
 )
+from hubws.transport.poller import Poller
 from tests.connection.pairs import Pairs
 
 
@@ -608,6 +610,25 @@ async def ignore_closed(function: Any, *args: Any) -> None:
 
 
 class TestEndings:
+    async def test_of_a_socket_that_the_system_watches_no_more(
+        self, make_socket_pair: Pairs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As when /proc/sys/fs/epoll/max_user_watches was reached while it was held back."""
+
+        def watch(self: Poller, fd: int, on_readable: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        client, server = make_socket_pair(inbox_messages=1)
+        await client.send("1")
+        await client.send("2")
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.is_paused
+        monkeypatch.setattr(Poller, "watch", watch)
+        assert [await server.receive(), await server.receive()] == ["1", "2"]
+        with pytest.raises(ConnectionClosed) as caught:
+            await server.receive()
+        assert isinstance(caught.value.closure.error, OSError)
+
     @pytest.mark.parametrize("closer", ["client", "server"])
     async def test_in_order(self, make_pair: Pairs, closer: str) -> None:
         client, server = make_pair()

@@ -125,3 +125,10 @@ async def test_a_client_that_hangs_up():
     await theirs.aclose()
     with pytest.raises(hubws.HandshakeError, match="the client hung up"):
         await converse(ours, request()[:20])
+
+
+async def test_a_client_that_does_not_wait_for_its_refusal():
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.aclose()
+    with pytest.raises(hubws.UpgradeRefused):
+        await converse(ours, b"hello\r\n\r\n")

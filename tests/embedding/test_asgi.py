@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from starlette.websockets import WebSocket
 
 import hubws
 from hubws.embedding.asgi import (
+    AsgiApp,
     Message,
     Receive,
     Scope,
@@ -31,6 +33,7 @@ from hubws.embedding.bridge import EmbeddedConnection
 from hubws.embedding.echo import Echo
 from hubws.embedding.quart import asgi_of
 from tests.embedding.test_adopt import echo, open_silent
+from tests.faults.cancelling import Canceller, cancel_everywhere
 
 ServeApp: TypeAlias = Callable[..., Awaitable[str]]
 
@@ -209,6 +212,76 @@ async def test_a_stalled_peer_is_cut_off_by_the_kernel(serve_app: ServeApp):
             await ended.wait()
             assert not cut.is_set()
             await cut.wait()
+
+
+class SlowServer:
+    """An ASGI server that takes its time to send, with one client.
+
+    Attributes: `sent`, the messages that it has sent.
+    """
+
+    def __init__(self, *, shielded: bool, messages: Iterable[Message] = ()) -> None:
+        self.sent: list[Message] = []
+        self._shielded = shielded
+        self._gives, self._messages = trio.open_memory_channel[Message](10)
+        for message in ({"type": "websocket.connect"}, *messages):
+            self._gives.send_nowait(message)
+
+    async def run(self, app: AsgiApp) -> None:
+        """Have an application answer one client."""
+        scope = {"type": "websocket", "path": "/", "headers": [(b"host", b"a.invalid")]}
+        await app(scope, self._messages.receive, self._send)
+
+    async def _send(self, message: Message) -> None:
+        with trio.CancelScope(shield=self._shielded):
+            await trio.sleep(0.1)
+        self.sent.append(message)
+
+
+@pytest.mark.logs_errors
+@pytest.mark.parametrize("shielded", [False, True])
+@pytest.mark.parametrize("code", [1000, 1011, 4000])
+async def test_the_close_is_sent_when_the_application_returns(
+    code: int, shielded: bool, autojump_clock: trio.testing.MockClock
+):
+    async def handler(connection: hubws.Connection) -> None:
+        await connection.send("last")
+        if code == 1011:
+            raise ZeroDivisionError
+        if code == 4000:
+            await connection.aclose(code)
+
+    server = SlowServer(shielded=shielded)
+    await server.run(asgi_app(handler))
+    assert [message["type"] for message in server.sent] == [
+        "websocket.accept",
+        "websocket.send",
+        "websocket.close",
+    ]
+    assert server.sent[-1]["code"] == code
+
+
+@pytest.mark.parametrize("shielded", [False, True])
+def test_cancelled_at_any_point(shielded: bool):
+    async def handler(connection: hubws.Connection) -> None:
+        await connection.send(await connection.receive())
+        await connection.ping()
+
+    async def scenario(canceller: Canceller) -> None:
+        answer = json.dumps({"hubws": "pong", "payload": b"ping".hex()})
+        server = SlowServer(
+            shielded=shielded,
+            messages=[
+                {"type": "websocket.receive", "text": "hello"},
+                {"type": "websocket.receive", "text": answer},
+                {"type": "websocket.disconnect", "code": 1001},
+            ],
+        )
+        with canceller.block():
+            await server.run(asgi_app(handler, echo=Echo()))
+        await trio.sleep(1)  # what can't be cancelled is over
+
+    assert cancel_everywhere(scenario) > 10
 
 
 async def endpoint(websocket: WebSocket) -> None:

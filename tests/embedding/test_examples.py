@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import trio
 
 import hubws
@@ -45,3 +47,15 @@ async def test_from_asyncio():
         await program.read_to_end()
         assert program.lines[-1] == "closed"
         assert program.errors == b""
+
+
+async def test_from_asyncio_interrupted():
+    async with run("embedding/guest.py") as program:
+        url = await program.wait_for(lambda line: line.startswith("ws://"))
+        async with hubws.connect(url, proxy=None) as ada:
+            await ada.receive()
+            program.process.send_signal(signal.SIGINT)
+            with trio.fail_after(30):
+                await ada.wait_closed()
+            assert ada.close_code == 1001
+        await program.wait_for("closed")

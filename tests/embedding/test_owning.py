@@ -74,3 +74,14 @@ async def test_at_once_when_cancelled():
         with pytest.raises(hubws.ConnectionClosed):
             await client.receive()
         assert client.close_code == 1006
+
+
+async def test_at_once_when_cancelled_after_it_raised():
+    async with open_pair() as (client, server):
+        client._transport.pause()  # it does not answer the close frame
+        with trio.CancelScope() as scope:
+            async with owned(server):
+                scope.cancel()
+                raise ZeroDivisionError
+        assert scope.cancelled_caught
+        assert server.state is hubws.State.CLOSED

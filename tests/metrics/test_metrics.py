@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import hubws
 from hubws.metrics import Metrics
+from hubws.metrics.metrics import MAX_LABELS
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -270,3 +273,31 @@ async def test_linked_hubs(metrics, read) -> None:
         assert read("backplane_gaps_total", hub="linked") == 0
         assert read("backplane_linked", hub="alone") is None
     assert read("backplane_linked", hub="linked") == 0
+
+
+def test_an_accept_that_makes_no_sense(metrics: Metrics) -> None:
+    head = b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=x\r\n\r\n"
+    response = metrics.respond(hubws.Request("GET", "/metrics", "1.1", head))
+    assert response is not None
+    assert "text/plain" in response.headers["Content-Type"]
+    assert "hubws_connections 0.0" in response.text
+
+
+async def test_a_peer_can_not_choose_ever_more_codes(start, metrics, read) -> None:
+    url = await start()
+    for code in range(3000, 3000 + MAX_LABELS + 5):
+        async with hubws.connect(url) as connection:
+            await connection.aclose(code)
+    await read.wait_for(0, "connections")
+    assert read("closes_total", code="3000") == 1
+    assert read("closes_total", code="other") == 5
+    labels = [labels for name, labels in values(metrics) if name == "hubws_closes_total"]
+    assert len(labels) == MAX_LABELS + 1
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("hubws.metrics", "hubws.metrics.metrics"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ImportError, match=r"pip install 'hubws\[metrics\]'"):
+        importlib.import_module("hubws.metrics")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import hubws
-from hubws.proxy import Backend, Route, serve_proxy
+from hubws.proxy import Backend, Inspection, Route, serve_proxy
 from tests.proxy.conftest import StartPair, StartProxy
 from tests.proxy.peers import Listening
 from tests.server.conftest import Start
@@ -24,6 +26,24 @@ async def test_statistics(pair: StartPair):
     [backend] = figures.backends
     assert (backend.is_healthy, backend.connections, backend.accepted) == (True, 1, 1)
     assert backend.failures == 0
+
+
+@pytest.mark.parametrize("inspect", [None, Inspection()], ids=["transparent", "inspecting"])
+async def test_the_access_log_says_what_was_asked_for(
+    inspect: Inspection | None,
+    start: Start,
+    start_proxy: StartProxy,
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.INFO, "hubws.access")
+    server = await start()
+    route = Route(backends=[Backend(f"ws://127.0.0.1:{server.port}")], inspect=inspect)
+    proxy = await start_proxy(route, observers=[hubws.AccessLog()])
+    async with hubws.connect(f"ws://127.0.0.1:{proxy.port}/a?b=c"):
+        pass
+    while not (lines := [one for one in caplog.messages if "HTTP" in one]):
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert '"GET /a?b=c HTTP/1.1" 101 ' in lines[0]
 
 
 async def test_two_routes(start: Start, start_proxy: StartProxy):

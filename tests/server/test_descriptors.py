@@ -1,14 +1,17 @@
-"""A server that runs out of file descriptors: it waits, says so once a second, and goes on."""
+"""A server for which the system has no more: of descriptors, of room to watch them."""
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import trio
 
 import hubws
+from hubws.transport.poller import Poller
 
 resource = pytest.importorskip("resource")
 
@@ -48,6 +51,7 @@ trio.run(main)
 
 
 async def test_it_keeps_serving() -> None:
+    """It waits, says so once a second, and goes on."""
     with trio.fail_after(30):
         process = await trio.lowlevel.open_process(
             [sys.executable, "-c", SERVER], stdout=subprocess.PIPE
@@ -93,3 +97,22 @@ class Lines:
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode()
+
+
+async def test_a_client_that_can_not_be_watched_is_the_only_one_that_is_lost(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when /proc/sys/fs/epoll/max_user_watches is reached."""
+
+    def watch(self: Poller, fd: int, on_readable: Callable[[], None]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server = await start()
+    async with hubws.connect(f"ws://127.0.0.1:{server.port}/") as connection:
+        with monkeypatch.context() as patch, trio.fail_after(30):
+            patch.setattr(Poller, "watch", watch)
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                assert await stream.receive_some() == b""
+        assert server.statistics().handshaking == 0
+        await connection.send("still here")
+        assert await connection.receive() == "still here"

@@ -148,6 +148,19 @@ class TestDrain:
         assert await server.drain(5)
         assert await client.at_end()
 
+    async def test_answers_under_way_are_completed(self, start, raw) -> None:
+        page = hubws.Response(200, bytes(10_000_000))
+        server = await start(on_request=lambda _: page)
+        client = await raw(server)
+        await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.head()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.drain, 10)
+            await trio.testing.wait_all_tasks_blocked()
+            while len(client.buffer) < 10_000_000:
+                assert await client._more(), f"the stream ended after {len(client.buffer)} bytes"
+            await client.stream.aclose()
+
     async def test_twice_at_once(self, start, raw) -> None:
         server = await start()
         client = await raw(server, upgraded=True)

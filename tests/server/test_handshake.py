@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import trio
 import trio.testing
@@ -9,6 +11,7 @@ import trio.testing
 import hubws
 from hubws import Request, Response
 from hubws.protocol.http import MAX_HEAD, MAX_HEADERS
+from hubws.testing import ScriptedPeer, open_server
 
 
 async def answer_to(raw, server, request: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -28,6 +31,20 @@ class TestAcceptance:
             "connection": "Upgrade",
             "sec-websocket-accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
         }
+
+    async def test_goes_before_a_close_that_nothing_else_goes_before(self) -> None:
+        """Who is a slow consumer before its 101 has gone, gets that first."""
+
+        def push(connection: hubws.Connection) -> None:
+            for _ in range(100):
+                connection.send_nowait(b"x" * 100_000)
+
+        callbacks = hubws.Callbacks(on_open=push)
+        async with open_server(callbacks, policy="disconnect") as server:
+            client = ScriptedPeer(server.listener.dial(), is_client=True)
+            response = await client.upgrade()
+            assert response.status == 101
+            assert (await client.receive()).payload == b"\x03\xf5slow consumer"
 
     @pytest.mark.parametrize(
         "changes",
@@ -167,6 +184,15 @@ class TestRefusals:
         client = await raw(await start(ssl_context=server_tls), client_tls)
         await client.send(hello(Host=None))
         assert (await client.response())[0] == 400
+
+    async def test_log_lines_are_ascii(self, start, raw, caplog: pytest.LogCaptureFixture) -> None:
+        """What a client chose can't steer the terminal of who reads them."""
+        caplog.set_level(logging.INFO, "hubws")
+        client = await raw(await start())
+        await client.send(client.hello(Origin="http://\x9b2J\xe4"))
+        assert (await client.response())[0] == 403
+        (line,) = [one.getMessage() for one in caplog.records if "refused" in one.getMessage()]
+        assert line.endswith("403: Origin http://\\x9b2J\\xe4 may not connect")
 
 
 PAGE = "<p>päge</p>" * 200_000

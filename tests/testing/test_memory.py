@@ -59,6 +59,31 @@ class TestServer:
             assert client.rtt.samples > 100
             assert client.state is hubws.State.OPEN
 
+    @pytest.mark.parametrize(
+        ("policy", "says"),
+        [("disconnect", "slow consumer"), ("block", "the peer took nothing for 5 s")],
+    )
+    async def test_a_client_that_takes_nothing(self, policy, says, autojump_clock) -> None:
+        """What it does not take waits at the server, as on any network."""
+        ends: list[hubws.Closure | None] = []
+
+        async def push(connection: hubws.Connection) -> None:
+            await connection.ping()
+            try:
+                for _ in range(100):
+                    await connection.send(b"x" * 100_000)
+            finally:
+                ends.append(connection.closure)
+
+        plan = Plan(to_client=(Fault(1000, Kind.STALL),))
+        async with open_server(push, policy=policy, write_timeout=5) as server:
+            async with server.connect(plan=plan) as client:
+                await client.wait_closed()
+            (closure,) = ends
+            assert closure is not None
+            assert closure.undelivered > 0
+            assert says in str(closure)
+
     async def test_closes_in_order(self) -> None:
         async with open_server(echo) as server:
             client_scope = server.connect()
@@ -73,10 +98,11 @@ class TestServer:
             async with server.connect():
                 pass
 
-    async def test_errors_come_as_they_are(self) -> None:
-        with pytest.raises(KeyError, match="mine"):
+    @pytest.mark.parametrize("error", [KeyError("mine"), SystemExit("mine")])
+    async def test_errors_come_as_they_are(self, error: BaseException) -> None:
+        with pytest.raises(type(error), match="mine"):
             async with open_server(echo) as server, server.connect():
-                raise KeyError("mine")
+                raise error
         with trio.move_on_after(0) as scope:
             async with open_server(echo) as server, server.connect():
                 await trio.sleep_forever()
@@ -93,8 +119,9 @@ class TestListener:
         listener = MemoryListener()
         near = listener.dial()
         far = await listener.accept()
-        await near.send_all(b"x")
-        assert await far.receive_some() == b"x"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(near.send_all, b"x")
+            assert await far.receive_some() == b"x"
         await listener.aclose()
 
     async def test_is_bounded(self) -> None:

@@ -83,6 +83,15 @@ async def test_stall_lasts_until_it_is_released_or_closed() -> None:
         assert stream.sent == (10 if ended else 200)
 
 
+async def test_a_stall_outlasts_who_gives_up(autojump_clock) -> None:
+    stream, _far = faulty(Fault(10, Kind.STALL))
+    for _ in range(2):
+        with trio.move_on_after(1) as scope:
+            await stream.send_all(DATA)
+        assert scope.cancelled_caught
+        assert stream.sent == 10
+
+
 @pytest.mark.parametrize("outwards", [True, False])
 async def test_reset_breaks_both_directions(outwards: bool) -> None:
     fault = Fault(10, Kind.RESET)
