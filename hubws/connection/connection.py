@@ -367,7 +367,7 @@ class Connection(Engine):
         return put
 
     def send_frame_nowait(self, frame: Frame) -> None:
-        """Queue a crafted frame as it stands, in order with the messages.
+        """Queue a crafted frame as it stands, in order with the messages (RFC 6455 §5.2).
 
         Nothing is checked, so that tests and tools can send what they must; a client's frame that
         has no masking key is given one. Raises as `send_nowait`.
@@ -394,7 +394,7 @@ class Connection(Engine):
         return rtt
 
     def ping_nowait(self, payload: Payload | None = None) -> bytes:
-        """Ping the peer without waiting; returns the payload.
+        """Ping the peer without waiting (RFC 6455 §5.5.2); returns the payload.
 
         The pong goes to the pong callbacks and into `rtt`. Raises trio.WouldBlock when 64 pings are
         awaited already, ConnectionClosed once the connection is ending.
@@ -456,7 +456,7 @@ class Connection(Engine):
             raise
 
     def close_nowait(self, code: int | None = CloseCode.NORMAL, reason: str = "") -> None:
-        """Begin to close, as `aclose` does, without waiting for the end."""
+        """Begin to close, as `aclose` does, without waiting for the end (RFC 6455 §7.1.2)."""
         self._judge()
         if self._ended or self._endpoint.close_sent is not None:
             Frame.close(code, reason)  # raises where it may not be sent

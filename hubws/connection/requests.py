@@ -32,9 +32,11 @@ class RequestStatistics:
     in_flight: int
     """Sent, neither answered nor given up; `serving` those of the peer."""
     sent: int
+    """Requests of this side."""
     answered: int
     """Also those that were answered by a failure."""
     timed_out: int
+    """Those without an answer in time."""
     unknown: int
     """Answers that nobody waits for: late ones, and those to nothing that was asked."""
     serving: int

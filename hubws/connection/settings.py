@@ -64,9 +64,11 @@ class Settings:
     """Of a message that `receive_stream` takes in pieces as they arrive, in bytes; at least
     `max_message_size`. None: every message is held until it is whole."""
     inbox_messages: int = attrs.field(default=1024, validator=_count)
+    """How many messages wait at most."""
     inbox_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
     """Beyond either, the socket is not read until the application has taken what there is."""
     outbox_messages: int = attrs.field(default=1024, validator=_count)
+    """How many messages wait at most."""
     outbox_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
     """Beyond either, `policy` applies."""
     policy: Policy = attrs.field(default=Policy.BLOCK, converter=_policy)

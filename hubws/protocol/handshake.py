@@ -186,7 +186,7 @@ def _same_host(origin: str, headers: Headers, *, is_secure: bool) -> bool:
     if match is None:
         return False
     name = match[1].strip("[]").lower()
-    return name == host and int(match[2] or DEFAULT_PORTS.get(scheme, 0)) == port
+    return name == host and int(match[2] or DEFAULT_PORTS[scheme]) == port
 
 
 # -- client -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A runner for programs, one for all tests."""
+"""A runner for programs, one for all tests; and a folder with a certificate."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trustme
 
 from .pages import ROOT
+
+NAME = "chat.example.org"
+"""Of the deployment page's server."""
 
 
 @attrs.frozen
@@ -65,3 +69,18 @@ def runner() -> Iterator[Runner]:
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         yield Runner(process)
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def files(authority: trustme.CA, tmp_path: Path) -> Path:
+    """A folder in the place of /etc/chat, with a certificate."""
+    certificate = authority.issue_cert(NAME)
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    return tmp_path

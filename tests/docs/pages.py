@@ -14,9 +14,12 @@ GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 PAGES = [
     *GUIDES,
     ROOT / "CHANGELOG.md",
-    ROOT / "benchmarks/README.md",
+    ROOT / "fuzzing/README.md",
+    *sorted(ROOT.glob("benchmarks/*.md")),
+    *sorted(ROOT.glob("compliance/*.md")),
     *sorted(ROOT.glob("examples/*/*.md")),
 ]
+"""All of the site: those whose links and commands are checked."""
 
 FENCE = re.compile(r"^(`{3,})([^\n`]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 SIDE_BY_SIDE = re.compile(r"^:::\{container\} side-by-side\n.*?^:::$", re.MULTILINE | re.DOTALL)
@@ -80,6 +83,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
 
 
 BLOCKS = [block for path in GUIDES for block in blocks_of(path)]
+ALL_BLOCKS = [block for path in PAGES for block in blocks_of(path)]
 
 
 def prose(path: Path) -> str:

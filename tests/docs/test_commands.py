@@ -13,12 +13,14 @@ import pytest
 
 from hubws.cli.app import make_app
 
-from .pages import BLOCKS, ROOT, Block, name_of
+from .pages import ALL_BLOCKS, ROOT, Block, name_of
 
-CONSOLE = [block for block in BLOCKS if block.language == "console" and not block.reason]
+CONSOLE = [block for block in ALL_BLOCKS if block.language == "console" and not block.reason]
 
 OPERATORS = {"|", ";", "&", "&&", "||", "(", ")"}
-ORDINARY = {"cat", "cd", "curl", "echo", "head", "kill", "printf", "pre-commit", "sleep", "uptime"}
+ORDINARY = {
+    ".", "cat", "cd", "curl", "echo", "head", "kill", "printf", "pre-commit", "sleep", "uptime",
+}  # fmt: skip
 """Programs that are not ours, and of which the pages use nothing special."""
 
 FILE = re.compile(r"[\w-]+\.[a-z]{2,4}")

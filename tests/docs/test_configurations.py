@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trustme
 
 import hubws
 
@@ -44,16 +43,6 @@ http {{
 
 def in_language(*languages: str) -> list[Block]:
     return [block for block in BLOCKS if block.language in languages and not block.reason]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    """A folder in the place of /etc/chat, with a certificate."""
-    certificate = trustme.CA().issue_cert("chat.example.org")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
-    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
-    return tmp_path
 
 
 def check(command: list[str | Path], folder: Path) -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import ast
+import re
+import runpy
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import hypercorn.config
+import hypercorn.trio
 import pytest
 import trio
 
 import hubws
 from tests.backplane.redis_server import RedisServer
+from tests.cli.command import run as run_command
 
 from .conftest import Runner, Running
 from .pages import BLOCKS, RUNS_ON, WITH_PYTEST, WITH_SERVER, Block, name_of
@@ -24,8 +30,6 @@ from .pages import BLOCKS, RUNS_ON, WITH_PYTEST, WITH_SERVER, Block, name_of
 PROGRAMS = [block for block in BLOCKS if block.language == "python" and not block.reason]
 BROKER = "redis://127.0.0.1:6379/0"
 """Where the pages have Redis."""
-FOR_OTHERS = 3
-"""How many programs may only define what another program runs: an ASGI server, the load tester."""
 LIMIT = 20
 """Seconds for a server to listen."""
 
@@ -86,16 +90,26 @@ def run(code: str, runner: Runner, folder: Path, output: str | None) -> None:
         assert printed == output
 
 
-def test_few_programs_only_define() -> None:
-    """Most do something when they are run; the others are for a program that imports them."""
-    only_define = [
-        str(block)
-        for block in marked("")
-        if not any(
-            isinstance(one, ast.Expr | ast.With | ast.For) for one in ast.parse(block.code).body
-        )
-    ]
-    assert len(only_define) <= FOR_OTHERS, only_define
+APPS = [block for block in marked("") if re.search(r"^app = ", block.code, re.MULTILINE)]
+SCENARIOS = [block for block in marked("") if "async def scenario(user)" in block.code]
+
+
+def only_defines(block: Block) -> bool:
+    """Whether it does nothing when it is run: it is for a program that imports it."""
+    does = (ast.Expr, ast.With, ast.For)
+    return not any(isinstance(one, does) for one in ast.parse(block.code).body)
+
+
+def test_what_only_defines_is_put_to_use() -> None:
+    unused = [block for block in marked("") if only_defines(block)]
+    assert [str(block) for block in unused if block not in [*APPS, *SCENARIOS]] == []
+    assert SCENARIOS
+
+
+def test_what_is_printed_is_shown() -> None:
+    ending = [*marked(""), *marked(WITH_SERVER)]
+    silent = [str(one) for one in ending if "print(" in one.code and one.output is None]
+    assert silent == []
 
 
 @pytest.mark.parametrize("block", marked(""), ids=name_of)
@@ -136,3 +150,38 @@ def test_tests_pass(block: Block, tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("block", [app for app in APPS if only_defines(app)], ids=name_of)
+async def test_applications_answer(block: Block, nursery: trio.Nursery, tmp_path: Path) -> None:
+    """An application of a framework, on Hypercorn; those of the pages are rooms that echo."""
+    (tmp_path / "module.py").write_text(block.code, encoding="utf-8")
+    config = hypercorn.config.Config()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = None
+    app = runpy.run_path(str(tmp_path / "module.py"))["app"]
+    (url,) = await nursery.start(partial(hypercorn.trio.serve, app, config))
+    with trio.fail_after(LIMIT):
+        async with hubws.connect(f"{url.replace('http', 'ws')}/rooms/kitchen") as connection:
+            await connection.send("hello")
+            assert await connection.receive() == "kitchen: hello"
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("block", SCENARIOS, ids=name_of)
+async def test_scenarios_can_be_played(block: Block, nursery: trio.Nursery, tmp_path: Path) -> None:
+    """By the load tester, to a server that echoes: all that they check is so."""
+
+    def echo(connection: hubws.Connection, message: str | bytes) -> None:
+        connection.send_nowait(message)
+
+    file = tmp_path / "scenario.py"
+    file.write_text(block.code, encoding="utf-8")
+    server = await nursery.start(hubws.serve, hubws.Callbacks(on_message=echo), "127.0.0.1", 0)
+    ended = await run_command(
+        "bench", f"ws://127.0.0.1:{server.port}/", "--scenario", str(file), "--duration", "300ms",
+        "--fail-if", "checks:rate<100%", "--fail-if", "errors:count>0",
+    )  # fmt: skip
+    assert ended.status == 0
+    assert any("echoed" in line for line in ended.lines)
+    nursery.cancel_scope.cancel()

@@ -164,6 +164,27 @@ def test_fractions_have_a_unit(name: str) -> None:
                 assert UNIT.search(text), f"{argument} of {where} is in what?"
 
 
+PLAIN = {"hubws.Frame.opcode"}
+"""Fields whose names say it all."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_say_what_they_count(name: str) -> None:
+    """Units: a field that is a number has a word of its own, in its class, or with its twin's."""
+    value = value_of(name)
+    if attrs.has(value):
+        docs = field_docs(value)
+        stems = {documented.partition("_")[0] for documented in docs if "_" in documented}
+        untold = [
+            field.name
+            for field in attrs.fields(value)
+            if re.search(r"\b(int|float)\b", str(field.type)) and not field.name.startswith("_")
+            if field.name not in docs and not re.search(rf"\b{field.name}\b", doc_of(value))
+            if field.name.partition("_")[0] not in stems
+        ]
+        assert [one for one in untold if f"{name}.{one}" not in PLAIN] == []
+
+
 def raised_in(function: Any) -> set[str]:
     """The errors that a function itself raises by name."""
     try:
@@ -210,15 +231,20 @@ FROM_THE_RFC = {
     "hubws.Response": "RFC 9110",
     "hubws.Headers": "RFC 9110",
     "hubws.RoundTripTimes": "RFC",
+    "hubws.HandshakeError": "RFC 6455 §4",
+    "hubws.HandshakeRefused": "§4.1",
+    "hubws.UpgradeRefused": "§4.2",
+    "hubws.ProxyError": "RFC 9110",
+    "hubws.proxy.serve_proxy": "RFC 7239",
+    "hubws.embedding.accept": "§4.2",
 }
 """What is the RFCs' business names its section."""
 
 
 @pytest.mark.parametrize("name", FROM_THE_RFC)
 def test_sources_are_told(name: str) -> None:
-    front, *rest = name.split(".")
-    value: Any = {"hubws": hubws}[front]
-    for part in rest:
+    value: Any = hubws
+    for part in name.split(".")[1:]:
         value = getattr(value, part)
     assert "RFC" in doc_of(value)
     assert FROM_THE_RFC[name] in doc_of(value)
