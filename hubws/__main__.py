@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -14,6 +15,7 @@ MISSING = 3
 
 def main() -> int:
     """Run the command line; returns the exit status."""
+    _fill_standard_descriptors()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback, wherever Ctrl-C comes
     try:
@@ -27,6 +29,15 @@ def main() -> int:
         )
         return MISSING
     return run_commands()
+
+
+def _fill_standard_descriptors() -> None:
+    """Open those that were closed by who started us: else sockets get their numbers, and our output."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import random
+import re
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,9 @@ logger = logging.getLogger("hubws")
 
 BATCH_MESSAGES = 256
 BATCH_BYTES = 1024 * 1024
+HEAD = re.compile(rb"([\w-]+) (\d+) ([\w-]+) (\d+)")
+"""Of a message, as the script makes it: hub, number, epoch, offset."""
+
 BEAT = "beat"
 BYE = "bye"
 
@@ -60,7 +64,8 @@ class RedisBackplane:
     timeout: float = attrs.field(default=3.0, kw_only=True, validator=_positive)
     """Seconds without its own heartbeat after which a hub takes the server for away.
 
-    Also without another's, after which it takes that hub for gone; and for connecting and reading.
+    Also without another's, after which it takes that hub for gone; and for connecting and reading. Over
+    `heartbeat`.
     """
     backoff: Backoff = attrs.field(factory=lambda: Backoff(maximum=2.0), kw_only=True)
     """When to connect again."""
@@ -70,6 +75,12 @@ class RedisBackplane:
     """How many bytes of them."""
     history_life: int = attrs.field(default=7 * 24 * 3600, kw_only=True, validator=_positive)
     """Seconds after its last message that the server keeps a history at all."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.timeout <= self.heartbeat:
+            raise ValueError(
+                f"timeout must be over heartbeat, {self.heartbeat!r} s, not {self.timeout!r}"
+            )
 
     def link(self, receiver: Receiver) -> RedisLink:
         """One more hub's end (see `hubws.hub.backplane.Backplane`)."""
@@ -115,6 +126,7 @@ class RedisLink:
         self._last_numbers: dict[str, int] = {}
         self._heard: dict[str, float] = {}
         self._open: AbstractAsyncContextManager[None] | None = None
+        self._has_ended = False
 
     # -- beginning and end ---------------------------------------------------------------------
 
@@ -137,6 +149,8 @@ class RedisLink:
                 with trio.CancelScope(shield=True):
                     await self._finish()
                 scope.cancel()
+                self._has_ended = True
+                self._changed.unpark_all()
 
     async def _finish(self) -> None:
         """Send what waits, if that is possible soon, and say that this hub ends."""
@@ -223,6 +237,8 @@ class RedisLink:
         """See `Link`."""
         end = self._next_number + len(self._waiting)
         while self._next_number < end:
+            if self._has_ended:
+                raise BackplaneAway(f"hub {self.name} has ended, and Redis did not take everything")
             await self._changed.park()
 
     async def _write_forever(self, session: Session) -> None:
@@ -282,7 +298,12 @@ class RedisLink:
     def take(self, channel: str, data: bytes) -> None:
         """A message as the script has made it."""
         head, _, body = data.partition(b"\n")
-        origin, number_text, epoch, offset = head.decode().split(" ")
+        if (match := HEAD.fullmatch(head)) is None:
+            logger.warning(
+                "hub %s got from %r what no hub has sent: %.50r", self.name, channel, data
+            )
+            return
+        origin, number_text, epoch, offset = (part.decode() for part in match.groups())
         number = int(number_text)
         if number <= self._last_numbers.get(origin, 0):
             return  # followed by its name and by a pattern
@@ -326,13 +347,15 @@ class RedisLink:
             self._receiver.linked()
             on_linked()
         while True:
-            now = trio.current_time()
-            if now - self._heard.get(self.name, began) > timeout:
+            own = self._heard.get(self.name, began)
+            if trio.current_time() - own > timeout:
                 raise SessionLost(f"no heartbeat came back from Redis for {timeout:g} s")
-            for origin in [one for one, at in self._heard.items() if now - at > timeout]:
+            # By its own, for if this process was busy, theirs may be there and not read yet.
+            for origin in [one for one, at in self._heard.items() if own - at > timeout]:
                 self._gone(origin)
             await trio.sleep(self.settings.heartbeat)
             self._beat()
 
     def _beat(self) -> None:
-        self.send(BEAT, repr(trio.current_time()).encode())
+        if all(one.channel != BEAT for one in self._waiting):  # else they would pile up
+            self.send(BEAT, repr(trio.current_time()).encode())

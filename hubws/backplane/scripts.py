@@ -11,13 +11,15 @@ local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 
--- The keys of a channel's history, which begins anew in another run of the server (run '' is any).
-local function open(channel, run, fresh)
+-- The keys of a channel's history, which begins anew in another run of the server (run '' is any), and
+-- lives so many seconds even if nothing is ever sent to it.
+local function open(channel, run, fresh, life)
   local meta, stream = prefix .. ':history:' .. channel, prefix .. ':stream:' .. channel
   local known = redis.call('HMGET', meta, 'epoch', 'run')
   if not known[1] or (run ~= '' and known[2] ~= run) then
     redis.call('DEL', meta, stream)
     redis.call('HSET', meta, 'epoch', fresh, 'run', run, 'offset', 0, 'bytes', 0)
+    redis.call('EXPIRE', meta, life)
   end
   return meta, stream
 end
@@ -52,7 +54,7 @@ for i = 7, #ARGV, 5 do
     local channel, body, place = ARGV[i], ARGV[i + 1], '- 0'
     local messages = tonumber(ARGV[i + 2])
     if messages then
-      local meta, stream = open(channel, run, fresh)
+      local meta, stream = open(channel, run, fresh, life)
       local offset = string.format('%.0f', redis.call('HINCRBY', meta, 'offset', 1))
       redis.call('XADD', stream, offset .. '-1', 'body', body, 'at', string.format('%.6f', now))
       redis.call('HINCRBY', meta, 'bytes', #body)
@@ -74,21 +76,21 @@ return redis.status_reply('OK')
 READ = (
     _HISTORY
     + """
--- prefix, channel, run, fresh epoch, bounds (messages, bytes, seconds or ''), then the position after
--- which to read (epoch and offset, or '' and ''), and how many messages at most
-local channel, run, fresh, after = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[9])
-local meta, stream = open(channel, run, fresh)
-if after and ARGV[8] == redis.call('HGET', meta, 'epoch')
+-- prefix, channel, run, fresh epoch, seconds that keys live, bounds (messages, bytes, seconds or ''),
+-- then the position after which to read (epoch and offset, or '' and ''), and how many at most
+local channel, run, fresh, life, after = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[10])
+local meta, stream = open(channel, run, fresh, life)
+if after and ARGV[9] == redis.call('HGET', meta, 'epoch')
     and after > tonumber(redis.call('HGET', meta, 'offset')) then
   redis.call('DEL', meta)  -- it has forgotten what it told: offsets must not be given twice
-  meta, stream = open(channel, run, fresh)
+  meta, stream = open(channel, run, fresh, life)
 end
-local count = trim(meta, stream, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
+local count = trim(meta, stream, tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
 local epoch, offset = unpack(redis.call('HMGET', meta, 'epoch', 'offset'))
 local answer = {epoch, offset, string.format('%.0f', tonumber(offset) - count)}
 if after then
   local first = string.format('%.0f', after + 1)
-  for _, entry in ipairs(redis.call('XRANGE', stream, first, '+', 'COUNT', ARGV[10])) do
+  for _, entry in ipairs(redis.call('XRANGE', stream, first, '+', 'COUNT', ARGV[11])) do
     table.insert(answer, entry[1])
     table.insert(answer, entry[2][2])
   end

@@ -99,8 +99,13 @@ class Session:
             self._run = re.findall(rb"run_id:(\w+)", information)[0].decode()
         for script in (SHARE, READ):
             self._scripts[script] = await self._ask(b"SCRIPT LOAD", script)
-        self.subscribe(self._link.followed)
-        await self._confirmed.wait()
+        # Until this returns the link does not say what else it follows, or no more.
+        while missing := self._link.followed.keys() - set(self._wires.values()):
+            self._confirmed = trio.Event()
+            self.subscribe(missing)
+            await self._confirmed.wait()
+        for channel in set(self._wires.values()) - self._link.followed.keys():
+            self.unsubscribe(channel)
 
     async def _run_connection(
         self, connection: BaseConnection, task_status: trio.TaskStatus[None]
@@ -131,7 +136,9 @@ class Session:
     ) -> Stored:
         """What is kept of a channel's history."""
         place = ["", ""] if after is None else [after.epoch, after.offset]
-        answer = await self._call(READ, channel, self._run, _fresh(), *bounds, *place, PAGE)
+        life = self._link.settings.history_life
+        asked = (channel, self._run, _fresh(), life, *bounds, *place, PAGE)
+        answer = await self._call(READ, *asked)
         epoch, newest, oldest, *entries = answer
         epoch = epoch.decode()
         messages = [

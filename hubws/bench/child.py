@@ -15,11 +15,10 @@ from typing import IO, Any
 import trio
 
 from ..errors import HubwsError
+from .lines import Lines
 from .plan import Share
 
 COMMAND = [sys.executable, "-m", "hubws.bench.worker"]
-
-_CHUNK = 65536
 
 
 class WorkerFailed(HubwsError):
@@ -34,9 +33,8 @@ class Child:
         assert process.stdout is not None
         self._process = process
         self._input: trio.abc.SendStream = process.stdin
-        self._output: trio.abc.ReceiveStream = process.stdout
+        self._lines = Lines(process.stdout)
         self._errors = errors
-        self._rest = b""
 
     async def tell(self, line: str) -> None:
         """Tell it something; nothing happens when it has ended."""
@@ -45,14 +43,10 @@ class Child:
 
     async def next(self) -> dict[str, Any] | None:
         """What it tells next; None at its end. Raises WorkerFailed when it failed."""
-        parts = [self._rest]
-        while b"\n" not in parts[-1]:
-            data = await self._output.receive_some(_CHUNK)
-            if not data:
-                await self._check_end()
-                return None
-            parts.append(bytes(data))
-        line, _, self._rest = b"".join(parts).partition(b"\n")
+        line = await self._lines.next()
+        if not line:
+            await self._check_end()
+            return None
         told: dict[str, Any] = json.loads(line)
         return told
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import trio
@@ -18,6 +17,7 @@ from .ending import Ending
 from .flow import Flow
 from .pacer import Pacer
 from .plan import Plan, Share, Slot
+from .reasons import in_one_line, leaves
 from .recording import Counted, Recording
 from .scenario import Script, User
 
@@ -171,30 +171,17 @@ class Load:
 
     async def _play(self, script: Script, user: User, stop: float) -> None:
         """Let a user do once what the scenario says; past the place's time, with patience."""
-        with self.ending.until(stop + self._plan.patience) as scope:
-            try:
+        try:
+            with self.ending.until(stop + self._plan.patience) as scope:
                 await script.scenario(user)
-            except Exception as error:  # noqa: BLE001 - whatever a scenario raises
-                for one in leaves(error):
-                    self.recording.metrics.error(reason_of(one))
+        except Exception as error:  # noqa: BLE001 - whatever a scenario raises, also when cancelled
+            for one in leaves(error):
+                self.recording.metrics.error(reason_of(one))
         if scope.cancelled_caught:
             self.recording.count([("iterations_interrupted", 1)])
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group, or the one that is none."""
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from leaves(one)
-    else:
-        yield error
-
-
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    cause = error.__cause__
-    if isinstance(error, OSError) and cause is not None:
-        error = next(leaves(cause))
-    said = error.strerror if isinstance(error, OSError) else None
-    text = " ".join((said or str(error)).split()) or type(error).__name__
+    """What went wrong, with the kind of error where nothing else says what it is about."""
+    text = in_one_line(error) or type(error).__name__
     return text if isinstance(error, OSError | HubwsError) else f"{type(error).__name__}: {text}"

@@ -43,7 +43,12 @@ class Script:
     @classmethod
     def load(cls, path: Path) -> Script:
         """Run a file for what it defines. ValueError when that is no scenario, OSError without file."""
-        names = runpy.run_path(str(path))
+        try:
+            names = runpy.run_path(str(path))
+        except OSError:
+            raise
+        except Exception as error:  # a mistake in the file
+            raise ValueError(f"{path} fails: {type(error).__name__}: {error}") from error
         scenario = names.get("scenario")
         if not inspect.iscoroutinefunction(scenario):
             raise ValueError(f"{path} has no `async def scenario(user)`")

@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from .alarm import open_alarm, seconds_until
+from .lines import Lines
 from .load import Load
 from .pacer import Pacer
 from .plan import Share
@@ -73,24 +74,6 @@ async def watch(lines: Lines, load: Load) -> None:
         load.ending.come()
         await lines.next()
     os._exit(1)
-
-
-class Lines:
-    """Reads line by line."""
-
-    def __init__(self, source: trio.abc.ReceiveStream) -> None:
-        self._source = source
-        self._rest = b""
-
-    async def next(self) -> bytes:
-        """The next line, without its end; empty when there is none any more."""
-        while b"\n" not in self._rest:
-            data = await self._source.receive_some()
-            if not data:
-                return b""
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line
 
 
 async def write(sink: trio.abc.SendStream, **fields: Any) -> None:

@@ -115,19 +115,19 @@ Everything else is said to those in the room; begin with // for a text that begi
             return
         match event:
             case {"event": "CHAT_MSG", "user": str(user), "message": str(text)}:
-                output.say(Text.assemble((printable(user), "bold"), ": ", printable(text)))
+                output.say(Text.assemble((_shown(user), "bold"), ": ", _shown(text)))
             case {"event": "ERROR", "message": str(text)}:
-                output.note(printable(text), style="red")
+                output.note(_shown(text), style="red")
             case {"event": "JOINED", "id": own_id, "complete": complete}:
                 self._own_id = own_id
                 if not complete:
                     output.note("some of what was said is not known any more", style="yellow")
             case {"presence": "snapshot", "members": list(members)}:
                 self._names = {one["user"]: _name_of(one) for one in members}
-                output.note(printable("here: " + ", ".join(self._names.values())))
+                output.note(_shown("here: " + ", ".join(self._names.values())))
             case {"presence": str(kind), "user": user}:
                 if (told := self._told(kind, user, _name_of(event))) and user != self._own_id:
-                    output.note(printable(told))
+                    output.note(_shown(told))
 
     def _is_known(self, event: dict[str, Any]) -> bool:
         """Whether it was shown before, over the connection that was lost."""
@@ -156,3 +156,8 @@ def _name_of(present: dict[str, Any]) -> str:
     info = present.get("info")
     name = info.get("name") if isinstance(info, dict) else None
     return str(present.get("user") if name is None else name)
+
+
+def _shown(text: str) -> str:
+    """What others wrote as a terminal may be shown it, with no line that could be somebody else's."""
+    return printable(text).replace("\n", "\n    ")

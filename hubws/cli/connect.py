@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from functools import partial
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from ..client.backoff import Backoff
 from ..errors import HubwsError
 from .conversation import Conversation
 from .dialect import Dialect
-from .lines import InputLines, Prompt
+from .lines import STDIN, InputLines, Prompt
 from .options import ClientOptions, RetryOptions
 from .output import Output, printable
 from .running import Run, Status, run
@@ -78,7 +78,7 @@ async def converse(
 ) -> Status:
     """Connect, and send and show until the user or the server ends it."""
     output = run.output
-    is_interactive = sys.stdin.isatty() and output.can_prompt and not output.is_json
+    is_interactive = os.isatty(STDIN) and output.can_prompt and not output.is_json
     conversation = Conversation(
         url, backoff, options, output, source.dialect, is_interactive=is_interactive
     )

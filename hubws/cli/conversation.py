@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from ..bench.reasons import in_one_line
 from ..client.backoff import Backoff
 from ..client.reconnect import Connecting, Event, Lost, Opened, Waiting, reconnect
 from ..client.retrying import worth_retrying
@@ -16,7 +17,6 @@ from ..errors import ConnectionClosed, HubwsError
 from .dialect import Dialect
 from .options import ClientOptions
 from .output import Output, printable, size_in_words
-from .running import in_one_line
 
 
 class Conversation:

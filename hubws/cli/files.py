@@ -184,7 +184,9 @@ def part_of(target: Path, content: Content) -> Path:
 
 
 def check_target(target: Path) -> None:
-    """TransferError for what is no file, and must not be replaced by one."""
+    """TransferError for what is no file, and must not be replaced by one, or has no folder."""
+    if not target.parent.is_dir():
+        raise TransferError(f"{target.name}: there is no folder {target.parent}")
     if target.exists() and not target.is_file():
         raise TransferError(f"{target.name} is there, and is not a file")
 

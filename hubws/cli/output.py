@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
-import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 STDOUT, STDERR = 1, 2
+NAMES = {STDOUT: "standard output", STDERR: "standard error"}
 
 CHUNK = 4096
 """What a pipe takes at once when it takes anything (PIPE_BUF), in bytes."""
@@ -23,6 +24,9 @@ MAX_WAITING = 4 * 1024 * 1024
 
 PATIENCE = 0.5
 """Seconds that a reader who takes nothing is given when everything else is over."""
+
+WIDEST = 1000
+"""Columns that a line or table may have; a terminal breaks them, where else figures would be cut."""
 
 ERASE = "\r\x1b[K"
 """Takes the line off the terminal that the cursor is in."""
@@ -51,12 +55,13 @@ class Output:
         self.is_json = is_json
         self.is_quiet = is_quiet or is_json
         self.prompt: Callable[[], str] | None = None
-        self._consoles = {STDOUT: console_at(STDOUT), STDERR: console_at(STDERR)}
+        self._consoles = {to: console_at(to, width=WIDEST) for to in NAMES}
         self.is_terminal = os.isatty(STDOUT)
         self.can_prompt = self.is_terminal and not self._consoles[STDOUT].is_dumb_terminal
         self._waiting: deque[tuple[int, memoryview]] = deque()
         self._size = 0
         self._left_out = 0
+        self._given_up: set[int] = set()
         self._is_flushing = trio.Lock()
         self._has_some = trio.Event()
 
@@ -85,7 +90,8 @@ class Output:
     def record(self, **fields: object) -> None:
         """Put a line for programs, if that is what was asked for."""
         if self.is_json:
-            self.put(json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n")
+            line = json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n"
+            self.put(line.encode(errors="backslashreplace"))  # half of a pair: as JSON has it
 
     def put(self, text: str | bytes, *, to: int = STDOUT) -> None:
         """Put text as it is."""
@@ -93,7 +99,7 @@ class Output:
             if self.prompt is not None and os.isatty(to):
                 text = ERASE + text + self.prompt()
             text = text.encode(errors="surrogateescape")
-        if text:
+        if text and to not in self._given_up:
             self._waiting.append((to, memoryview(text)))
             self._size += len(text)
             self._has_some.set()
@@ -101,7 +107,7 @@ class Output:
     # -- and written ---------------------------------------------------------------------------
 
     async def flush(self) -> None:
-        """Write what waits. OutputClosed when nobody reads it any more."""
+        """Write what waits. OutputClosed when nobody reads it any more, OSError for a full disk."""
         async with self._is_flushing:
             while self._waiting:
                 to, text = self._waiting[0]
@@ -127,13 +133,21 @@ class Output:
     def _write(self, to: int, text: memoryview) -> None:
         try:
             size = os.write(to, text)
-        except BrokenPipeError:
-            self.drop()
-            raise OutputClosed from None
+        except OSError as error:
+            self._give_up(to)
+            if isinstance(error, BrokenPipeError):
+                raise OutputClosed from None
+            raise OSError(error.errno, error.strerror, NAMES[to]) from None
         _, first = self._waiting.popleft()
         self._size -= size
         if size < len(first):
             self._waiting.appendleft((to, first[size:]))
+
+    def _give_up(self, to: int) -> None:
+        """Write nothing more there."""
+        self._given_up.add(to)
+        self._waiting = deque(one for one in self._waiting if one[0] != to)
+        self._size = sum(len(text) for _, text in self._waiting)
 
     async def run(self) -> None:
         """Write whatever comes, until cancelled."""
@@ -159,10 +173,9 @@ async def read_some(fd: int, size: int = 65536) -> bytes:
     return os.read(fd, size)
 
 
-def console_at(fd: int) -> Console:
-    """A console with colours at a terminal only, whatever the environment says."""
-    stream = sys.stdout if fd == STDOUT else sys.stderr
-    return Console(file=stream, force_terminal=os.isatty(fd), highlight=False)
+def console_at(fd: int, *, width: int | None = None) -> Console:
+    """A console to capture, with colours at a terminal only, whatever the environment says."""
+    return Console(file=io.StringIO(), force_terminal=os.isatty(fd), width=width, highlight=False)
 
 
 def printable(text: str) -> str:

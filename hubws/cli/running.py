@@ -6,17 +6,16 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import IntEnum
 
 import attrs
 import trio
 
+from ..bench.reasons import in_one_line, leaves
 from ..errors import HubwsError
 from .options import CommonOptions
-from .output import PATIENCE, Output, OutputClosed
+from .output import PATIENCE, Output, OutputClosed, printable
 
 
 class Status(IntEnum):
@@ -79,10 +78,11 @@ def run_to_end(function: Callable[[Output], int], options: CommonOptions) -> int
     """As `run`, but a function, which may take the place of a trio run."""
     output = Output(is_json=options.json, is_quiet=options.quiet)
     with _logging_to(output, options.log_level):
-        return _told(function, output)
+        return with_errors_told(function, output)
 
 
-def _told(function: Callable[[Output], int], output: Output) -> int:
+def with_errors_told(function: Callable[[Output], int], output: Output) -> int:
+    """Call it and write its output; what went wrong without our mistake is told in one line."""
     try:
         status = function(output)
         output.flush_at_end()
@@ -96,7 +96,7 @@ def _told(function: Callable[[Output], int], output: Output) -> int:
             raise
         logging.getLogger("hubws").debug("what follows in one line, in full:", exc_info=error)
         output.error(in_one_line(failures[0]))
-        with contextlib.suppress(OutputClosed):
+        with contextlib.suppress(OutputClosed, OSError):
             output.flush_at_end()
         return Status.USAGE if isinstance(failures[0], ValueError) else Status.FAILED
     return status
@@ -131,13 +131,33 @@ def output_closed() -> Status:
     return Status.OUTPUT_CLOSED
 
 
+class LogLine(logging.Formatter):
+    """One line of printable characters, whatever peers chose of it; the lines of a traceback behind it.
+
+    Args:
+        before: what stands before each message.
+
+    """
+
+    def __init__(self, before: str = "") -> None:
+        super().__init__(f"%(asctime)s %(levelname)s {before}%(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of logging
+        """The line."""
+        return super().formatMessage(record).replace("\n", "\\n")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and a traceback."""
+        return printable(super().format(record))
+
+
 class _LogHandler(logging.Handler):
     """Log lines go where notes go, so that they stay clear of the prompt."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()
         self._output = output
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.setFormatter(LogLine())
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
@@ -158,33 +178,6 @@ def _logging_to(output: Output, level: str) -> Iterator[None]:
         root.setLevel(before)
 
 
-# -- errors ------------------------------------------------------------------------------------
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group, or the one that is none."""
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from leaves(one)
-    else:
-        yield error
-
-
 def is_told(error: BaseException) -> bool:
     """Whether one line says enough of it: nobody here made a mistake."""
     return isinstance(error, OSError | HubwsError | ValueError | ImportError)
-
-
-def in_one_line(error: BaseException) -> str:
-    """What went wrong, without numbers and line breaks."""
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
-    if isinstance(error, OSError) and error.errno is not None:
-        is_system = not isinstance(error, socket.gaierror)
-        reason = os.strerror(error.errno) if is_system else str(error.strerror)
-        return f"{error.filename}: {reason}" if error.filename else reason
-    cause = error.__cause__
-    if isinstance(error, OSError) and isinstance(cause, OSError | BaseExceptionGroup):
-        reason = in_one_line(next(leaves(cause)))
-        return str(error) if reason in str(error) else f"{error}: {reason}"
-    return str(error)

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import trio
 
+from ..bench.reasons import in_one_line
 from ..client.reconnect import Event, Lost, Waiting, reconnect
 from ..client.retrying import worth_retrying
 from ..connection.connection import Connection
@@ -20,7 +21,7 @@ from .files import Source, TransferError, check_target
 from .options import ClientOptions, RetryOptions
 from .output import Output, printable, size_in_words
 from .progress import ProgressLine
-from .running import Run, Status, in_one_line, run
+from .running import Run, Status, run
 from .transfer import PROTOCOL, REFUSED, Report, content_of, hear, offer, say, store
 
 SEND_EXAMPLES = """

@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from ..bench.reasons import in_one_line
 from ..connection.callbacks import Callbacks
 from ..connection.connection import Connection
 from ..errors import ConnectionClosed
@@ -18,7 +19,7 @@ from ..server.server import Server
 from ..transport.abc import SocketAddress
 from .options import ServerOptions
 from .output import size_in_words
-from .running import Run, Status, in_one_line
+from .running import Run, Status
 
 logger = logging.getLogger("hubws.cli")
 

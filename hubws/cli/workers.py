@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+from ..bench.reasons import in_one_line
 from ..server.accept import Handler
 from ..server.serve import serve
 from ..server.workers import Worker, listening_sockets, run_workers
 from .options import ServerOptions
 from .output import Output
-from .running import Run, Status, in_one_line, run, run_to_end
+from .running import LogLine, Run, Status, run, run_to_end
 from .serving import at_address, quiet, serve_until_interrupted
 
 Serve: TypeAlias = Callable[[Handler], Awaitable[Status]]
@@ -64,8 +64,9 @@ def _supervise(program: Program, options: ServerOptions, workers: int, output: O
 
 async def _work(program: Program, arguments: dict[str, Any], level: str, worker: Worker) -> None:
     """Be one of the workers."""
-    words = f"%(asctime)s %(levelname)s worker {worker.number}: %(message)s"
-    logging.basicConfig(level=level.upper(), format=words, stream=sys.stderr, force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogLine(f"worker {worker.number}: "))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
     async def serve_here(handler: Handler) -> Status:
         await serve(quiet(handler), listeners=worker.listeners, task_status=worker, **arguments)

@@ -12,7 +12,7 @@ from ..protocol.address import Address
 from ..protocol.http import Response
 from .proxies import Proxy, proxy_from_environment
 from .tls import TLS, start_tls
-from .tunnel import open_tunnel
+from .tunnel import open_tcp, open_tunnel
 
 
 def _as_proxy(proxy: str | Proxy | bool | None) -> Proxy | bool:  # noqa: FBT001 - what it may be
@@ -71,7 +71,7 @@ class Way:
         proxy = proxy_from_environment(address) if self.proxy is True else self.proxy
         if isinstance(proxy, Proxy):
             return await open_tunnel(proxy, address, self.proxy_tls)
-        return await trio.open_tcp_stream(address.host, address.port)
+        return await open_tcp(address.host, address.port)
 
     def check_redirect(self, target: str, response: Response) -> None:
         """HandshakeRefused when this way leads to one server only."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import ssl
 
 import attrs
 import trio
 
 from ..errors import HandshakeError
+
+OPENSSL = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
+"""What an error of the ssl module says around its words."""
 
 _Path = str | os.PathLike[str]
 
@@ -119,7 +123,8 @@ async def start_tls(
         await secure.do_handshake()
     except trio.BrokenResourceError as broken:
         await trio.aclose_forcefully(stream)
-        raise error(f"no TLS with {peer}: {broken.__cause__ or broken}") from broken
+        why = OPENSSL.sub("", str(broken.__cause__ or broken))
+        raise error(f"no TLS with {peer}: {why}") from broken
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 
 import trio
 
@@ -12,6 +13,14 @@ from ..protocol.http import Headers, TunnelReader
 from .exchange import StreamWithRest, exchange
 from .proxies import Proxy
 from .tls import TLS, start_tls
+
+
+async def open_tcp(host: str, port: int) -> trio.SocketStream:
+    """`trio.open_tcp_stream`, whose error names the host when it is the name that nobody knows."""
+    try:
+        return await trio.open_tcp_stream(host, port)
+    except socket.gaierror as error:
+        raise socket.gaierror(error.errno, f"{host}: {error.strerror}") from None
 
 
 async def open_tunnel(proxy: Proxy, address: Address, tls: TLS) -> trio.abc.Stream:
@@ -30,7 +39,7 @@ async def open_tunnel(proxy: Proxy, address: Address, tls: TLS) -> trio.abc.Stre
     context = tls.make_context() if proxy.scheme == "https" else None
     stream: trio.abc.Stream
     try:
-        stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+        stream = await open_tcp(proxy.host, proxy.port)
     except OSError as error:
         raise OSError(f"no way to the proxy {proxy}: {error}") from error
     if context is not None:

@@ -21,6 +21,7 @@ class Acknowledgements:
     """What became of a broadcast at each of those to whom it went; everyone is in one of the four."""
 
     delivery: Delivery
+    """What the broadcast came to."""
     acknowledged: dict[Connection, Any]
     """Who has answered, in that order, and what."""
     failed: dict[Connection, str]
@@ -93,8 +94,8 @@ async def broadcast_with_acknowledgements(
 
     Each must have `Requests`, which take its answer; on its side, what serves requests acknowledges
     by returning. `options` and `where` are those of `Hub.broadcast` and say to whom it goes; it is
-    encoded once. Cancelling it forgets who was to answer. Raises as `Hub.broadcast` does, and as
-    `encode`; then nothing was sent.
+    encoded once. With a backplane it stays in this hub. Cancelling it forgets who was to answer. Raises
+    as `Hub.broadcast` does, and as `encode`; then nothing was sent.
     """
     if not timeout >= 0:
         raise ValueError(f"timeout must be 0 seconds or more, not {timeout!r}")

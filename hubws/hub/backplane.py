@@ -101,7 +101,10 @@ class Link(Protocol):
         """
 
     async def flush(self) -> None:
-        """Wait until the backplane has all that was sent, however long it is away."""
+        """Wait until the backplane has all that was sent, however long it is away.
+
+        BackplaneAway when the link has ended before that.
+        """
 
 
 class Backplane(Protocol):

@@ -55,6 +55,7 @@ class Envelope:
 
     topic: str = attrs.field(validator=_check_topic)
     position: Position = attrs.field(validator=_check_position)
+    """To be named when coming back."""
     message: Message = attrs.field(validator=_check_message)
 
 

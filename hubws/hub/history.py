@@ -107,6 +107,7 @@ class Retention:
     """How much of a topic a history keeps: what is beyond any of the three bounds is thrown out."""
 
     messages: int = attrs.field(default=1000, validator=_check_count)
+    """How many are kept."""
     seconds: float = attrs.field(default=None, converter=_seconds, validator=_check_seconds)
     """The oldest a message gets, in seconds; None: any age."""
     bytes: int = attrs.field(default=1024 * 1024, validator=_check_count)
@@ -124,6 +125,7 @@ class HistoryStatistics:
     oldest: Position
     """The first position that `since` answers."""
     newest: Position
+    """That of the last message."""
     thrown_out: int
     """Messages no longer kept, those included that were too large to be."""
     recovered: int

@@ -33,7 +33,7 @@ from .settings import (
     WrapFunction,
     check_policy,
 )
-from .topics import Topics, check_topic
+from .topics import WILDCARD, Topics, check_topic
 from .watch import Loss, Watchers
 
 MayJoin = Callable[[Connection, str], bool]
@@ -45,13 +45,19 @@ class HubStatistics:
     """Figures of a hub since it was opened."""
 
     members: int
+    """Now."""
     topics: int
+    """In which somebody is now."""
     broadcasts: int
+    """However many members each had."""
     sent: int
     """Messages queued for members."""
     dropped: int
+    """Messages that a member did not get, by all policies together."""
     disconnected: int
+    """Members that were closed with 1013."""
     by_policy: dict[Policy, PolicyCounters]
+    """The last two, by the policy that it was for."""
 
 
 class Hub:
@@ -134,7 +140,7 @@ class Hub:
         name = self._name_of(connection, user)
         for topic in topics:
             self._check_join(connection, topic)
-            if self._settings[topic].presence:
+            if self._has_presence(topic):
                 check_present(name, info)
         if connection.state is not State.OPEN and (closure := connection.closure) is not None:
             raise ConnectionClosed(closure)  # not before: who ends at once is judged all the same
@@ -165,7 +171,7 @@ class Hub:
 
     def _check_rename(self, connection: Connection) -> None:
         for topic in self._topics.names(connection):
-            if self._settings[topic].presence:
+            if self._has_presence(topic):
                 raise ValueError(f"connection {connection.id} is seen in {topic!r} as another user")
 
     def unregister(self, connection: Connection) -> None:
@@ -263,28 +269,37 @@ class Hub:
         self._check_member(connection)
         self._join(connection, topic, info)
 
+    def _has_presence(self, topic: str) -> bool:
+        """Whether who joins is seen; by a pattern nobody is."""
+        return self._settings[topic].presence and not topic.endswith(WILDCARD)
+
     def _join(self, connection: Connection, topic: str, info: object) -> None:
         """Join a topic; where presence is on, tell the others, and this one who is there."""
-        if not self._settings[topic].presence:
+        if not self._has_presence(topic):
             self._topics.join(connection, topic)
             return
         user = self._name_of(connection, self._members[connection])
         event = self._presence.join(topic, connection, user, info)
         others = list(self._topics.members(topic))
         if self._topics.join(connection, topic):
-            snapshot = self._presence.snapshot(topic)
-            self.broadcast(snapshot.to_json(), to=[connection], key=(topic, snapshot.version))
+            self._show_presence(topic, [connection])
         self._tell(event, others)
 
     def _leave(self, connection: Connection, topic: str) -> None:
         self._topics.leave(connection, topic)
         self._tell(self._presence.leave(topic, connection), self._topics.members(topic))
 
+    def _show_presence(self, topic: str, to: Iterable[Connection]) -> None:
+        """Send members the snapshot of a topic."""
+        snapshot = self._presence.snapshot(topic)
+        self.broadcast(snapshot.to_json(), to=to, key=(topic, snapshot.version))
+
     def _tell(self, event: PresenceEvent | None, others: Iterable[Connection]) -> None:
         """Let the others in a topic know of a change, then whoever watches, who may do anything."""
         if event is not None:
-            key = (event.topic, event.version)  # none takes the place of another
-            self.broadcast(event.to_json(), to=others, key=key)
+            if not self._closed:  # when all leave at once, nobody is left who would want to know
+                key = (event.topic, event.version)  # none takes the place of another
+                self.broadcast(event.to_json(), to=others, key=key)
             self._presence_events(event)
 
     def _check_member(self, connection: Connection) -> None:
@@ -379,6 +394,7 @@ class Hub:
             position = Position.parse(position)
         self._check_join(connection, topic)
         self._check_member(connection)
+        self._retention(topic)
         recovery = (connection, topic)
         if connection in self._topics.recipients(topic) or recovery in self._recovering:
             raise ValueError(f"connection {connection.id} gets messages of {topic!r} already")
@@ -386,13 +402,14 @@ class Hub:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._recovering.add(recovery)
         try:
-            if position is None:
-                position = await self.newest_position(topic)
-            while missed := await self._missed(topic, position):
-                for position, message in missed:
-                    await connection.send(wrap(message, topic, position))
-            # Nobody else has run since it said that nothing is missed.
-            self.join(connection, topic, info=info)
+            with self._following(topic):
+                if position is None:
+                    position = await self.newest_position(topic)
+                while missed := await self._missed(topic, position):
+                    for position, message in missed:
+                        await connection.send(wrap(message, topic, position))
+                # Nobody else has run since it said that nothing is missed.
+                self.join(connection, topic, info=info)
         finally:
             self._recovering.discard(recovery)
         return position
@@ -401,12 +418,19 @@ class Hub:
         """What came after a position; when it says nothing, it has not let others run."""
         return self._history(topic).since(position)
 
+    def _following(self, topic: str) -> contextlib.AbstractContextManager[None]:
+        """While the block runs, what is sent to a topic comes, though nobody here may be in it."""
+        return contextlib.nullcontext()
+
     def _history(self, topic: str) -> History:
+        return self._histories.of(topic, self._retention(topic))
+
+    def _retention(self, topic: str) -> Retention:
         check_topic(topic, may_be_pattern=False)
         retention = self._settings[topic].history
         if retention is None:
             raise ValueError(f"{topic!r} has no history; say so by hub.configure(history=...)")
-        return self._histories.of(topic, retention)
+        return retention
 
     def presence(self, topic: str) -> PresenceSnapshot:
         """Who is in a topic for which presence is on."""
@@ -484,8 +508,9 @@ class Hub:
         if isinstance(exclude, Connection):
             exclude = (exclude,)
         if exclude or where is not None:
+            excluded = set(exclude)  # of a list each member would cost its length
             recipients = [
-                one for one in recipients if one not in exclude and (where is None or where(one))
+                one for one in recipients if one not in excluded and (where is None or where(one))
             ]
         position = None
         if name is not None and settings.history is not None:
@@ -648,34 +673,47 @@ async def open_hub(
 
     """
     chosen = check_policy(policy)
+    if while_away not in {"local", "refuse"}:
+        raise ValueError(f"while_away is 'local' or 'refuse', not {while_away!r}")
+    if type(max_histories) is not int or max_histories < 1:
+        raise ValueError(f"max_histories must be a whole number from 1, not {max_histories!r}")
     if ping_interval is not None and not 0 < ping_interval < math.inf:
         raise ValueError(f"ping_interval must be over 0 seconds, not {ping_interval!r}")
     failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        options: dict[str, Any] = {
-            "key": key,
-            "on_pong": on_pong,
-            "may_join": may_join,
-            "may_publish": may_publish,
-            "max_histories": max_histories,
-        }
-        if backplane is None:
-            hub = Hub(nursery, chosen, **options)
-        else:
-            from .linked import LinkedHub  # noqa: PLC0415 - which is made of what is above
+    try:
+        async with trio.open_nursery() as nursery:
+            options: dict[str, Any] = {
+                "key": key,
+                "on_pong": on_pong,
+                "may_join": may_join,
+                "may_publish": may_publish,
+                "max_histories": max_histories,
+            }
+            if backplane is None:
+                hub = Hub(nursery, chosen, **options)
+            else:
+                from .linked import LinkedHub  # noqa: PLC0415 - which is made of what is above
 
-            hub = linked = LinkedHub(nursery, chosen, while_away=while_away, **options)
-            await nursery.start(linked.run_link, backplane)
-        if ping_interval is not None:
-            nursery.start_soon(hub.ping_forever, ping_interval)
-        try:
-            yield hub
-        except trio.Cancelled:
-            raise  # the nursery knows what to do with it
-        except BaseException as error:  # noqa: BLE001 - raised below, not wrapped in a group
-            failure = error
-        finally:
-            hub.close()
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+                hub = linked = LinkedHub(nursery, chosen, while_away=while_away, **options)
+                await nursery.start(linked.run_link, backplane)
+            if ping_interval is not None:
+                nursery.start_soon(hub.ping_forever, ping_interval)
+            try:
+                yield hub
+            except BaseException as error:
+                if is_cancelled(error):
+                    raise  # the nursery knows what to do with it
+                failure = error  # raised below, not wrapped in a group
+            finally:
+                hub.close()
+            nursery.cancel_scope.cancel()
+    finally:
+        if failure is not None:
+            raise failure
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether an exception is, or has among others, what trio cancels by."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)

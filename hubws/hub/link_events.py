@@ -47,6 +47,7 @@ class LinkStatistics:
     lag: float
     """Seconds that the newest heartbeat took from this hub back to itself; NaN before the first."""
     times_away: int
+    """How often the link was lost."""
     sent: int
     """Broadcasts given to the backplane."""
     received: int
@@ -56,5 +57,6 @@ class LinkStatistics:
     refused: int
     """Broadcasts that raised BackplaneAway."""
     gaps: int
+    """How often it was told of one, see `LinkEventKind.GAP`."""
     malformed: int
     """What came and made no sense here; logged."""

@@ -32,6 +32,10 @@ logger = logging.getLogger("hubws")
 
 WhileAway: TypeAlias = Literal["local", "refuse"]
 
+EVENTS_AT_ONCE = 256
+"""Presence that changes more often than this at once is told by a snapshot: there may be more events
+than an outbox takes, as when a hub of thousands ends."""
+
 NUMBERED = Delivery(sent=0, dropped=0, disconnected=0)
 """Of a message that members get once the backplane has numbered it."""
 
@@ -53,8 +57,6 @@ class LinkedHub(Hub):
 
     def __init__(self, nursery: trio.Nursery, policy: Policy, **options: Any) -> None:
         while_away: WhileAway = options.pop("while_away")
-        if while_away not in {"local", "refuse"}:
-            raise ValueError(f"while_away is 'local' or 'refuse', not {while_away!r}")
         super().__init__(nursery, policy, **options)
         self._refuses = while_away == "refuse"
         self._max_histories: int = options["max_histories"]
@@ -85,6 +87,7 @@ class LinkedHub(Hub):
     def close(self) -> None:
         """Let go of all members, and of the other hubs."""
         self._is_away, self._why_away = True, "the hub is closed"
+        self._mirrors.wake()
         super().close()
 
     # -- membership ----------------------------------------------------------------------------
@@ -94,7 +97,7 @@ class LinkedHub(Hub):
         try:
             super()._join(connection, topic, info)
             is_in = connection in self._topics.members(topic)
-            if is_in and self._settings[topic].presence:
+            if is_in and self._has_presence(topic):
                 self._remote_presence.joined(topic, connection, connection.id)
         finally:
             self._release(topic)
@@ -103,7 +106,7 @@ class LinkedHub(Hub):
         if connection not in self._topics.members(topic):
             return
         super()._leave(connection, topic)
-        if self._settings[topic].presence:
+        if self._has_presence(topic):
             self._remote_presence.left(topic, connection.id)
         if not self._closed:
             self._release(topic, 0)
@@ -117,10 +120,10 @@ class LinkedHub(Hub):
         self._holds[topic] += 1
         if self._holds[topic] > 1 or self._topics.members(topic):
             return
-        if self._retention_of(topic) is not None:
+        if self._is_mirrored(topic):
             self._mirrors.begin(topic)
         self._link.follow(TOPIC + topic)
-        if self._settings[topic].presence:
+        if self._has_presence(topic):
             self._remote_presence.follow(topic)
             self._link.follow(PRESENCE + topic)
 
@@ -131,10 +134,10 @@ class LinkedHub(Hub):
             return
         del self._holds[topic]
         self._link.unfollow(TOPIC + topic)
-        if self._settings[topic].presence:
+        if self._has_presence(topic):
             self._link.unfollow(PRESENCE + topic)
             self._remote_presence.unfollow(topic)
-        for name in [topic] if not topic.endswith(WILDCARD) else list(self._mirrors.topics()):
+        for name in [topic] if not topic.endswith(WILDCARD) else self._mirrors.topics():
             if not self._holds[name] and not self._topics.recipients(name):
                 self._mirrors.forget(name)
 
@@ -149,8 +152,16 @@ class LinkedHub(Hub):
     def _numbered_members(self, topic: str) -> Iterable[tuple[int, Hashable]]:
         return [(one.id, one) for one in self._topics.members(topic)]
 
-    def _tell_members(self, event: PresenceEvent | None, topic: str) -> None:
-        self._tell(event, self._topics.members(topic))
+    def _tell_members(self, events: list[PresenceEvent], topic: str) -> None:
+        """Tell the members of what came from another hub; of much at once by a snapshot."""
+        members = self._topics.members(topic)
+        if len(events) <= EVENTS_AT_ONCE:
+            for event in events:
+                self._tell(event, members)
+        else:
+            self._show_presence(topic, members)
+            for event in events:
+                self._presence_events(event)
 
     def _send_if_linked(self, channel: str, body: bytes) -> None:
         """What is told anew when the link is back, so that it need not be kept."""
@@ -162,11 +173,14 @@ class LinkedHub(Hub):
     def _retention_of(self, topic: str) -> Retention | None:
         return self._settings[topic].history
 
+    def _is_mirrored(self, topic: str) -> bool:
+        return self._retention_of(topic) is not None and not topic.endswith(WILDCARD)
+
     def _history(self, topic: str) -> History:
         """The history that clients' positions refer to now: of all hubs, or while away its own."""
         if self._is_away and not self._refuses:
             return super()._history(topic)
-        self._check_history(topic)
+        self._retention(topic)
         mirror = self._mirrors.get(topic)
         if mirror is None:
             raise ValueError(
@@ -174,41 +188,22 @@ class LinkedHub(Hub):
             )
         return mirror
 
-    def _check_history(self, topic: str) -> Retention:
-        check_topic(topic, may_be_pattern=False)
-        retention = self._retention_of(topic)
-        if retention is None:
-            raise ValueError(f"{topic!r} has no history; say so by hub.configure(history=...)")
-        return retention
-
     async def newest_position(self, topic: str) -> Position:
         """See `Hub.newest_position`. BackplaneAway when it can't be known."""
-        self._check_history(topic)
+        self._retention(topic)
         with self._following(topic):
             await self._complete(topic)
             return self._history(topic).position
 
-    async def recover(
-        self,
-        connection: Connection,
-        topic: str,
-        position: Position | str | None,
-        *,
-        info: object = None,
-    ) -> Position:
-        """See `Hub.recover`; what this hub does not have, the backplane is asked for."""
-        check_topic(topic, may_be_pattern=False)
-        with self._following(topic):
-            return await super().recover(connection, topic, position, info=info)
-
     async def _missed(self, topic: str, position: Position) -> list[tuple[Position, Message]]:
-        retention = self._check_history(topic)
+        """See `Hub.recover`; what this hub does not have, the backplane is asked for."""
+        retention = self._retention(topic)
         mirror = await self._complete(topic)
+        if mirror is not None and is_ahead(position, mirror.position):
+            self._mirrors.catch_up(topic)  # another hub has told a client what has yet to come here
+            mirror = await self._complete(topic)
         if mirror is None:
             return await super()._missed(topic, position)
-        if is_ahead(position, mirror.position):
-            self._mirrors.catch_up(topic)  # another hub has told a client what has yet to come here
-            mirror = await self._complete(topic) or mirror
         newest = mirror.position
         try:
             missed = [(place, bytes(body)) for place, body in mirror.since(position)]  # type: ignore[arg-type]
@@ -249,7 +244,7 @@ class LinkedHub(Hub):
     ) -> Delivery:
         """See `Hub.broadcast`. Raises BackplaneAway when `while_away` is `refuse` and it is.
 
-        For other hubs `user` and `key` must be str or int.
+        With `to` or `where` it stays in this hub; for other hubs `user` and `key` must be str or int.
         """
         if not isinstance(message, Prepared):
             message = Prepared(message)
@@ -327,16 +322,18 @@ class LinkedHub(Hub):
 
     def take_numbered(self, channel: str, position: Position, body: bytes) -> None:
         """See `Receiver`."""
-        try:
-            self._mirrors.take(channel.removeprefix(TOPIC), position, body)
-        except Exception:
-            self._figures["malformed"] += 1
-            logger.exception("what came at %s of %r makes no sense here", position, channel)
+        self._mirrors.take(channel.removeprefix(TOPIC), position, body)
 
     def _deliver_numbered(self, topic: str, position: Position, body: bytes) -> None:
-        """Send a message of a history to the members that are here."""
+        """Send a message of a history to the members that are here, whichever way it came."""
         self._figures["received"] += 1
-        news = News.decode(body)
+        try:
+            self._dispatch_numbered(topic, position, News.decode(body))
+        except Exception:  # also of the application's `wrap` and `key`
+            self._figures["malformed"] += 1
+            logger.exception("what came at %s of %r makes no sense here", position, topic)
+
+    def _dispatch_numbered(self, topic: str, position: Position, news: News) -> None:
         settings = self._settings[topic]
         key = news.key
         if key is None:
@@ -359,7 +356,7 @@ class LinkedHub(Hub):
         """See `Receiver`."""
         kind, _, topic = channel.partition(":")
         if kind + ":" == TOPIC:
-            if not topic.endswith(WILDCARD) and self._retention_of(topic) is not None:
+            if self._is_mirrored(topic):
                 self._mirrors.catch_up(topic)
         elif kind + ":" == PRESENCE:
             self._remote_presence.ask(topic)

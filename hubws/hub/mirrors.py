@@ -21,12 +21,15 @@ from .news import TOPIC
 Deliver: TypeAlias = Callable[[str, Position, bytes], None]
 OnGap: TypeAlias = Callable[[str, Position, Position], None]
 
+PLACES = 100
+
 
 class Mirrors:
-    """The shared histories that this hub follows, by topic; beyond the limit the oldest is forgotten.
+    """The shared histories that this hub follows, by topic; of many it only knows how far it has got.
 
     Args:
-        limit: how many there may be.
+        limit: of how many topics messages are kept; beyond that those of the oldest are thrown out. Of
+            `PLACES` times as many it is known how far they were delivered.
         retention_of: how much of a topic is kept; None for no history.
         deliver: called with topic, position and body of each message, once and in order.
         on_gap: called with a topic, the last position delivered and the next that can be.
@@ -45,6 +48,7 @@ class Mirrors:
         self._deliver = deliver
         self._on_gap = on_gap
         self._mirrors: OrderedDict[str, History] = OrderedDict()
+        self._places: dict[str, Position] = {}  # of topics whose messages were thrown out
         self._behind: dict[str, trio.Event] = {}
         self._to_read: dict[str, None] = {}
         self._lot = trio.lowlevel.ParkingLot()
@@ -53,8 +57,8 @@ class Mirrors:
         return len(self._mirrors)
 
     def topics(self) -> Collection[str]:
-        """Those that have a mirror."""
-        return self._mirrors.keys()
+        """Those of which something is known."""
+        return {*self._mirrors, *self._places}
 
     def get(self, topic: str) -> History | None:
         """A mirror that is complete up to its newest message; None if it is behind, or not there."""
@@ -76,12 +80,13 @@ class Mirrors:
 
     def catch_up_all(self) -> None:
         """Read what may be missing anywhere, as the backplane was away."""
-        for topic in {*self._mirrors, *self._behind}:
+        for topic in {*self._mirrors, *self._places, *self._behind}:
             self.catch_up(topic)
 
     def forget(self, topic: str) -> None:
         """Drop the mirror of a topic that is no longer followed."""
         self._mirrors.pop(topic, None)
+        self._places.pop(topic, None)
         self._to_read.pop(topic, None)
         if (event := self._behind.pop(topic, None)) is not None:
             event.set()
@@ -106,7 +111,7 @@ class Mirrors:
         if retention is None:
             self._deliver(topic, position, body)
             return
-        mirror = self._mirrors.get(topic)
+        mirror = self._find(topic, retention)
         if mirror is None:
             mirror = self._start(topic, retention, Position(position.epoch, position.offset - 1))
         newest = mirror.position
@@ -118,12 +123,20 @@ class Mirrors:
         elif topic not in self._to_read:
             self.catch_up(topic)
 
+    def _find(self, topic: str, retention: Retention) -> History | None:
+        """The mirror of a topic, an empty one where its messages were thrown out."""
+        place = self._places.pop(topic, None)
+        return self._mirrors.get(topic) if place is None else self._start(topic, retention, place)
+
     def _start(self, topic: str, retention: Retention, position: Position) -> History:
         mirror = History(retention, trio.current_time, position.epoch, position.offset)
         self._mirrors[topic] = mirror
         self._mirrors.move_to_end(topic)
         if len(self._mirrors) > self._limit:
-            self.forget(next(iter(self._mirrors)))
+            oldest, emptied = self._mirrors.popitem(last=False)
+            self._places[oldest] = emptied.position
+            if len(self._places) > self._limit * PLACES:
+                del self._places[next(iter(self._places))]
         return mirror
 
     async def read_forever(self, link: Link) -> None:
@@ -141,22 +154,22 @@ class Mirrors:
     async def _read(self, link: Link, topic: str) -> None:
         retention = self._retention_of(topic)
         while retention is not None and topic in self._behind:
-            mirror = self._mirrors.get(topic)
+            mirror = self._find(topic, retention)
             after = None if mirror is None else mirror.position
             stored = await link.read(TOPIC + topic, after, retention)
             if topic not in self._behind:
                 return  # forgotten meanwhile
-            mirror = self._mirrors.get(topic)
+            mirror = self._find(topic, retention)
             if mirror is None:
-                self._start(topic, retention, stored.newest)
-            elif after is not None and not can_answer(stored, after):
+                mirror = self._start(topic, retention, stored.newest)
+            if after is not None and not can_answer(stored, after):
                 if mirror.position == after:
-                    self._on_gap(topic, after, stored.oldest)
                     self._start(topic, retention, stored.oldest)
+                    self._on_gap(topic, after, stored.oldest)
                 continue
             for position, body in stored.messages:
                 self.take(topic, position, body)
-            newest = self._mirrors[topic].position
+            newest = mirror.position
             if newest.epoch == stored.newest.epoch and newest.offset >= stored.newest.offset:
                 if topic not in self._to_read:  # else this was asked too early
                     self._behind.pop(topic).set()

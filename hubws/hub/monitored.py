@@ -58,12 +58,14 @@ class MonitoredConnection:
     loss: float
     """Share of the last 16 pings that were lost, NaN with fewer than 4."""
     last: float
+    """The last round-trip time; all of them are in `rtt`."""
     smoothed: float
     """Moving average with a weight of 1/8 for the newest (RFC 6298 §2)."""
     rtt: Histogram
     queue_delay: float
     """How long the last ping waited, or still waits, in this process; in no other figure."""
     longest_queue_delay: float
+    """The longest of these."""
     kernel: TcpInfo | None
     """The kernel's own estimate, None without one."""
 
@@ -98,8 +100,11 @@ class MonitorTotal:
     connections: int
     """Monitored now."""
     pings: int
+    """Sent by the monitor."""
     lost: int
+    """Without a pong in time."""
     skipped: int
+    """Slots without a ping, since the one before was still on its way."""
     rtt: Histogram
     kernel_rtt: Histogram
     """The kernel's estimates, taken with at least every eighth pong of a connection."""

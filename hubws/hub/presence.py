@@ -44,7 +44,9 @@ class PresenceEvent:
 
     topic: str
     version: int
+    """One more than that of the topic's event before it."""
     kind: Kind
+    """`joined`, `updated` or `left`."""
     present: Present
     """For `left`: as it was."""
     count: int

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .news import HUB, HUBS, PRESENCE, dump
 from .presence import Presence, PresenceEvent
 
-Tell: TypeAlias = Callable[[PresenceEvent | None, str], None]
+Tell: TypeAlias = Callable[[list[PresenceEvent], str], None]
 
 
 class Remote(NamedTuple):
@@ -39,7 +39,8 @@ class RemotePresence:
         presence: of both.
         local: this hub's own connections in a topic, each with its number.
         send: to a channel.
-        tell: called with what members of a topic should be told, and the topic.
+        tell: called with what members of a topic should be told, all that happened at once, and the
+            topic.
 
     """
 
@@ -105,11 +106,11 @@ class RemotePresence:
     def take(self, origin: str, body: bytes) -> None:
         """What another hub tells or asks; ValueError, TypeError or KeyError for what is neither."""
         match json.loads(body):
-            case {"join": [str(topic), int(number), user, info, since]}:
+            case {"join": [str(topic), int(), _, _, _] as entry}:
                 if topic in self._followed:
-                    self._join(topic, Remote(origin, number), user, info, since)
+                    self._change(topic, origin, [], [entry[1:]])
             case {"leave": [str(topic), int(number)]}:
-                self._leave(topic, Remote(origin, number))
+                self._change(topic, origin, [number], [])
             case {"all": [str(topic), list(entries)]}:
                 if topic in self._followed:
                     self._replace(topic, origin, entries)
@@ -123,29 +124,36 @@ class RemotePresence:
             case other:
                 raise ValueError(f"hub {origin} said {other!r}")
 
-    def _of(self, origin: str, topic: str) -> set[Remote]:
-        return self._remotes.setdefault(origin, {}).setdefault(topic, set())
-
-    def _join(self, topic: str, remote: Remote, user: Any, info: Any, since: float) -> None:
-        self._of(remote.hub, topic).add(remote)
-        self._tell(self._presence.join(topic, remote, user, info, since=since), topic)
-
-    def _leave(self, topic: str, remote: Remote) -> None:
-        self._of(remote.hub, topic).discard(remote)
-        self._tell(self._presence.leave(topic, remote), topic)
+    def _change(self, topic: str, origin: str, left: Iterable[int], joined: list[Any]) -> None:
+        """Some connections of another hub leave a topic, then others join it or have other info."""
+        known = self._remotes.get(origin, {}).get(topic, set())
+        events = []
+        for number in left:
+            known.discard(Remote(origin, number))
+            events.append(self._presence.leave(topic, Remote(origin, number)))
+        try:
+            for number, user, info, since in joined:
+                remote = Remote(origin, number)
+                events.append(self._presence.join(topic, remote, user, info, since=since))
+                known = self._remotes.setdefault(origin, {}).setdefault(topic, known)
+                known.add(remote)
+        finally:
+            self._tell([event for event in events if event is not None], topic)
 
     def _replace(self, topic: str, origin: str, entries: list[Any]) -> None:
-        there = {Remote(origin, number) for number, *_ in entries}
-        for remote in self._of(origin, topic) - there:
-            self._leave(topic, remote)
-        for number, user, info, since in entries:
-            self._join(topic, Remote(origin, number), user, info, since)
+        there = {number for number, *_ in entries}
+        known = self._remotes.get(origin, {}).get(topic, set())
+        left = [remote.number for remote in known if remote.number not in there]
+        self._change(topic, origin, left, entries)
 
     def gone(self, origin: str) -> None:
-        """Another hub is no more, nor are its connections."""
-        for topic, remotes in self._remotes.pop(origin, {}).items():
-            for remote in remotes:
-                self._tell(self._presence.leave(topic, remote), topic)
+        """Another hub is no more, nor are its connections; if it is all the same, let it tell anew."""
+        topics = list(self._remotes.get(origin, {}))
+        for topic in topics:
+            self._replace(topic, origin, [])
+        self._remotes.pop(origin, None)
+        if topics:
+            self._send(HUB + origin, dump({"who": topics, "empty": False}))
 
     def origins(self) -> Collection[str]:
         """The hubs of which connections are known."""

@@ -173,7 +173,8 @@ def _come_back(connection: Connection, position: Position) -> None:
 
 
 def _write(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    # In ASCII, for a client may have named a topic by what UTF-8 can't hold.
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def _read(message: Message) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator
 from sys import intern
 from typing import TYPE_CHECKING
 
+from ..protocol.frames import surrogate_error
+
 if TYPE_CHECKING:
     from ..connection.connection import Connection
 
@@ -17,11 +19,19 @@ WILDCARD = ".*"
 
 
 def check_topic(topic: object, *, may_be_pattern: bool = True) -> None:
-    """TypeError for a topic that is not a str, ValueError for an empty one, or for a pattern."""
+    """TypeError for a topic that is not a str, ValueError for an empty one, or for a pattern.
+
+    Likewise for lone surrogates, which clients can write in JSON and a backplane can't send on.
+    """
     if type(topic) is not str:
         raise TypeError(f"a topic is a str, not {topic!r}")
     if not topic:
         raise ValueError("a topic's name can't be empty")
+    if not topic.isascii():
+        try:
+            topic.encode()
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error, "a topic's name") from None
     if not may_be_pattern and topic.endswith(WILDCARD):
         raise ValueError(f"{topic!r} stands for many topics; messages go to one by its full name")
 

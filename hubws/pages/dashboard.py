@@ -27,6 +27,9 @@ MAX_TOPICS = 20
 TOPICS_LOOKED_AT = 5000
 """Of more topics only so many are looked at, which takes two milliseconds."""
 
+MAX_CODES = 20
+"""How many close codes, those that most connections ended with, are named: a client chooses its own."""
+
 SHARE = 20
 """Looking at all members may take one in so many seconds; if it takes more, with some ten thousand of
 them, it is done less often than every second."""
@@ -127,7 +130,7 @@ class Dashboard(LivePage):
                 policy.value: [one.dropped, one.disconnected]
                 for policy, one in statistics.by_policy.items()
             },
-            "closes": self._closes,
+            "closes": dict(self._closes.most_common(MAX_CODES)),
             "server": None if server is None else attrs.asdict(server.statistics()),
             "queues": {
                 "messages": queues.messages,

@@ -39,7 +39,8 @@ async def serve_pages(
         handler: an async function for all connections but those of the pages. None: there are no
             others, they are refused with 404. An application of callbacks has its pages on a server
             of their own.
-        host, port: where to listen.
+        host: where to listen, as for `hubws.serve`.
+        port: the same.
         on_request: for plain requests that are for none of the pages.
         authenticate: for opening handshakes that are for none of the pages.
         task_status: started with the `Server`.

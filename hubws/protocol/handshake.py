@@ -260,7 +260,8 @@ def check_response(
 
     headers = response.headers
     if response.status != 101:
-        raise refuse(f"the server answered {response.status}: {response.text[:200]}")
+        said = response.text[:200]
+        raise refuse(f"the server answered {response.status}" + (f": {said}" if said else ""))
     if not _has_token(headers, "Upgrade", "websocket"):
         raise refuse("the server's 101 does not upgrade to websocket")
     if not _has_token(headers, "Connection", "upgrade"):

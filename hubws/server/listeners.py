@@ -36,6 +36,13 @@ FIRST_INHERITED = 3
 HELLO = b"hubws listeners 1\n"
 READY = b"ready\n"
 MAX_LISTENERS = 64
+MAX_PORT = 65535
+
+
+def check_port(port: int) -> None:
+    """ValueError for a port that there can't be, of which the system takes the last 16 bits."""
+    if not 0 <= port <= MAX_PORT:
+        raise ValueError(f"port must be 0 to {MAX_PORT}, not {port!r}")
 
 
 def inherited_listeners() -> list[trio.SocketListener]:

@@ -17,7 +17,7 @@ from ..protocol.http import HeaderPairs, Headers
 from .accept import Handler, RequestHandler, Service
 from .admission import AdmissionLimits
 from .authentication import Authenticate
-from .listeners import open_unix_listener, remove
+from .listeners import check_port, open_unix_listener, remove
 from .observer import Observer
 from .server import Server, check_drain
 
@@ -149,6 +149,8 @@ class Where:
     def __attrs_post_init__(self) -> None:
         if self.port is None and not self.listeners and self.unix_path is None:
             raise TypeError("serve needs a port, listeners or unix_path to listen on")
+        if self.port is not None:
+            check_port(self.port)
 
 
 @attrs.frozen(kw_only=True)

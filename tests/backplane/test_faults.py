@@ -305,6 +305,85 @@ async def test_a_hub_opens_without_redis(redis: RedisServer, make_pair: Pairs) -
             assert hub.broadcast("x").sent == 0
 
 
+async def test_a_hub_that_was_only_silent_is_seen_again(
+    redis: RedisServer, make_pair: Pairs
+) -> None:
+    backplane = backplane_at(redis.url)
+    (client, adas), (_, mos) = make_pair(), make_pair()
+    async with linked_hub(backplane) as one, linked_hub(backplane) as other:
+        one.register(adas, "rooms.a", user="ada")
+        other.register(mos, "rooms.a", user="mo")
+        with trio.fail_after(30):
+            while len(one.presence("rooms.a").members) < 2:
+                await news(client)
+            one._link._heard[other.name] = -100.0  # type: ignore[attr-defined]
+            said = []
+            while said[-2:] != ["left", "joined"]:
+                event = await news(client)
+                assert isinstance(event, hubws.PresenceEvent)
+                said.append(event.kind)
+        assert {here.user for here in one.presence("rooms.a").members} == {"ada", "mo"}
+
+
+@pytest.mark.parametrize("while_away", ["local", "refuse"])
+async def test_all_that_a_hub_does_without_redis(while_away, tmp_path, make_pair: Pairs) -> None:
+    """What needs the other hubs says so; what doesn't is done; nothing waits."""
+    refuses = while_away == "refuse"
+    (ada, adas), (_, mos) = make_pair(), make_pair()
+    away = pytest.raises(BackplaneAway) if refuses else contextlib.nullcontext()
+    backplane = backplane_at(f"unix://{tmp_path}/no.sock")
+    with trio.fail_after(30):
+        async with linked_hub(backplane, while_away=while_away) as hub:
+            hub.register(adas, "plain", "rooms.a", user="ada", info="here")
+            async with hub.member(mos, "rooms.a", user="mo"):
+                assert {one.user for one in hub.presence("rooms.a").members} == {"ada", "mo"}
+                hub.join(mos, "other.*")
+                hub.leave(mos, "other.*")
+            told = [await news(ada) for _ in range(3)]
+            assert [getattr(one, "kind", "snapshot") for one in told] == [
+                "snapshot", "joined", "left",
+            ]  # fmt: skip
+            assert (list(hub), hub.get(adas.id), hub.user_of(adas)) == ([adas], adas, "ada")
+            assert (set(hub.users()), set(hub.connections_of("ada"))) == ({"ada"}, {adas})
+            assert set(hub.topics()) == {"plain", "rooms.a"}
+            assert set(hub.members("plain")) == {adas}
+            assert (hub.ping(), hub.ping(topic="plain")) == (1, 1)
+            assert hub.broadcast("to", to=[adas]).sent == 1
+            assert hub.broadcast("where", where=lambda one: True).sent == 1
+            for options in ({}, {"topic": "plain"}, {"topic": ["plain", "x"]}, {"user": "ada"}):
+                with away:
+                    assert hub.broadcast("shared", **options).sent == 1
+            with away:
+                assert hub.publish(adas, "shared", "plain").sent == 1
+            with away:
+                await hub.recover(adas, TOPIC, None)
+                assert hub.broadcast("1", topic=TOPIC).position == hub.position(TOPIC)
+                assert await hub.newest_position(TOPIC) == hub.position(TOPIC)
+            with away:
+                await hub.newest_position(TOPIC)
+            if refuses:
+                with pytest.raises(ValueError, match="await newest_position"):
+                    hub.position(TOPIC)
+                with pytest.raises(BackplaneAway):
+                    hub.broadcast("1", topic=TOPIC)
+            hub.register(mos)
+            with pytest.raises(hubws.PositionLost if not refuses else BackplaneAway):
+                await hub.recover(mos, TOPIC, "elsewhere:7")
+            answer = await hubws.broadcast_with_acknowledgements(hub, "?", timeout=0)
+            assert set(answer.missing) == {adas, mos}
+            statistics = hub.link_statistics()
+            assert not statistics.is_linked
+            assert not hub.is_linked
+            counted = (statistics.refused, statistics.unshared)
+            assert counted == ((6, 0) if refuses else (0, 6))
+            assert hub.statistics().members == len((await hub.snapshot())["members"]) == 2
+            await hub.flush()  # nothing was accepted
+        with pytest.raises(RuntimeError, match="the hub is closed"):
+            hub.register(adas)
+        with away:
+            assert hub.broadcast("closed").sent == 0
+
+
 async def test_presence_is_told_anew_when_the_link_is_back(
     redis: RedisServer, make_pair: Pairs
 ) -> None:

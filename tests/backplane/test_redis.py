@@ -14,6 +14,7 @@ import trio.testing
 import hubws
 from hubws import Position, Retention
 from hubws.backplane.redis import RedisBackplane, RedisLink, bounds_of
+from hubws.backplane.session import Session
 from hubws.hub.backplane import BackplaneAway, Receiver
 from tests.backplane.conftest import backplane_at, linked_hub
 from tests.backplane.redis_server import RedisServer, open_way
@@ -186,6 +187,14 @@ class TestHistory:
             assert stored.newest.offset == 0
             nursery.cancel_scope.cancel()
 
+    async def test_what_nobody_sends_to_does_not_live_for_ever(self, redis: RedisServer) -> None:
+        async with trio.open_nursery() as nursery:
+            link, _ = await link_to(nursery, backplane_at(redis.url, history_life=1000))
+            await link.read("topic:a", None, KEPT)
+            key = f"{link.settings.prefix}:history:topic:a"
+            assert 0 < await link._session._ask(b"TTL", key) <= 1000
+            nursery.cancel_scope.cancel()
+
     async def test_a_clients_position_throws_nothing_away(
         self, redis: RedisServer, make_pair: Pairs
     ) -> None:
@@ -222,6 +231,52 @@ class TestChannels:
             ]
             nursery.cancel_scope.cancel()
 
+    async def test_followed_while_it_connects(self, redis: RedisServer, monkeypatch) -> None:
+        """Between the questions for channels and the answers, others are followed, and some no more."""
+        subscribe = Session.subscribe
+        changes = [
+            lambda link: link.follow("topic:late"),
+            lambda link: link.unfollow("topic:early"),
+        ]
+
+        def subscribe_and_change(session: Session, channels: Any) -> None:
+            subscribe(session, channels)
+            if session is not link._session and changes:
+                changes.pop(0)(link)
+
+        backplane = backplane_at(redis.url)
+        async with trio.open_nursery() as nursery:
+            other, _ = await link_to(nursery, backplane)
+            monkeypatch.setattr(Session, "subscribe", subscribe_and_change)
+            link = backplane.link(notes := Notes())
+            link.follow("topic:early")
+            async with link:
+                assert changes == []
+                for channel in ("early", "late"):
+                    other.send(f"topic:{channel}", b"x")
+                await notes.until(lambda: ("topic:late", b"x") in notes.taken)
+                await follow(link, notes, "topic:end")
+                assert set(link._session._wires.values()) == {
+                    "beat",
+                    "bye",
+                    "topic:late",
+                    "topic:end",
+                }
+            nursery.cancel_scope.cancel()
+
+    async def test_what_no_hub_has_sent_is_passed_over(self, redis: RedisServer, caplog) -> None:
+        async with trio.open_nursery() as nursery:
+            link, notes = await link_to(nursery, backplane_at(redis.url))
+            await follow(link, notes, "topic:a")
+            for nonsense in (b"hello", b"x y - z\nhello", b"\xff 1 - 0\n"):
+                await link._session._ask(b"PUBLISH", f"{link.settings.prefix}:topic:a", nonsense)
+            link.number("topic:a", b"1", KEPT)
+            await notes.until(lambda: notes.numbered)
+            assert notes.taken == []
+            assert "away" not in notes.said
+            nursery.cancel_scope.cancel()
+        assert caplog.text.count("what no hub has sent") == 3
+
     async def test_many_channels(self, redis: RedisServer) -> None:
         async with trio.open_nursery() as nursery:
             backplane = backplane_at(redis.url)
@@ -254,6 +309,43 @@ class TestChannels:
                 [("topic:x", 1, b"2")],
             ]
             nursery.cancel_scope.cancel()
+
+
+class TestBeats:
+    """Without a server: what the link makes of what comes, and of the time."""
+
+    async def test_who_was_not_read_yet_is_not_gone(self, autojump_clock) -> None:
+        link = backplane_at("unix:///nowhere", heartbeat=1, timeout=3).link(notes := Notes())
+        numbers = itertools.count(1)
+
+        def beat(*origins: str) -> None:
+            for origin in origins:
+                link.take("beat", f"{origin} {next(numbers)} - 0\n{trio.current_time()}".encode())
+
+        async with trio.open_nursery() as nursery:
+            session: Any = Session(link)
+            nursery.start_soon(link._beat_forever, session, lambda: None)
+            await trio.testing.wait_all_tasks_blocked()
+            beat(link.name, "other")
+            await trio.sleep(1.9)
+            beat(link.name)
+            autojump_clock.jump(1.2)  # this process was busy, and what came is read only now
+            await trio.testing.wait_all_tasks_blocked()
+            assert notes.said == ["linked"]
+            beat("other", link.name)
+            await trio.sleep(2)
+            beat(link.name)
+            await trio.sleep(1.5)
+            beat(link.name)
+            await trio.sleep(1)
+            assert notes.said == ["linked", "gone"]
+            nursery.cancel_scope.cancel()
+
+    async def test_those_that_do_not_get_out_do_not_pile_up(self) -> None:
+        link = backplane_at("unix:///nowhere").link(Notes())
+        for _ in range(100):
+            link._beat()
+        assert len(link._waiting) == 1
 
 
 class TestBounds:
@@ -309,16 +401,20 @@ class TestBeginningAndEnd:
     async def test_what_is_left_is_told(self, redis: RedisServer, caplog) -> None:
         async with open_way(redis) as way:
             way.swallow()
-            async with backplane_at(way.url, timeout=0.1).link(notes := Notes()) as link:
+            async with backplane_at(way.url, timeout=0.2).link(notes := Notes()) as link:
                 link.send("topic:a", b"x")
                 assert notes.said == ["away"]
                 with pytest.raises(BackplaneAway, match="Redis is away, so 'topic:a'"):
                     await link.read("topic:a", None, KEPT)
+        with pytest.raises(BackplaneAway, match="has ended, and Redis did not take everything"):
+            await link.flush()
         assert "ends with 1 messages that Redis did not take" in caplog.text
 
     async def test_a_reader_that_is_cut_off_comes_back(self, redis: RedisServer) -> None:
         async with open_way(redis) as way, trio.open_nursery() as nursery:
-            link, notes = await link_to(nursery, backplane_at(way.url, timeout=0.3))
+            # Reading fails before the second heartbeat that is missed.
+            quick = backplane_at(way.url, timeout=0.3, heartbeat=0.29)
+            link, notes = await link_to(nursery, quick)
             way.swallow()
             with pytest.raises(BackplaneAway, match="reading 'topic:a' failed: Redis did not"):
                 await link.read("topic:a", None, KEPT)
@@ -370,6 +466,7 @@ class TestBeginningAndEnd:
         ({"url": "http://localhost"}, "a URL is redis://, rediss:// or unix://, not 'http://"),
         ({"heartbeat": 0}, "heartbeat must be over 0 and finite, not 0"),
         ({"timeout": math.inf}, "timeout must be over 0 and finite, not inf"),
+        ({"heartbeat": 5}, "timeout must be over heartbeat, 5 s, not 3.0"),
         ({"max_messages": -1}, "max_messages must be over 0 and finite, not -1"),
     ],
 )

@@ -132,6 +132,6 @@ async def test_nobody_there():
     result = await load("ws://127.0.0.1:1/", rate=1)
     assert result.total.checks == {"connected": [0, 3]}
     assert dict(result.total.errors) == {
-        "Error connecting to ('127.0.0.1', 1): Connection refused": 3
+        "all attempts to connect to 127.0.0.1:1 failed: Connection refused": 3
     }
     assert not result.total.counts["ws_sessions"]

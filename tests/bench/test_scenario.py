@@ -73,7 +73,9 @@ async def test_what_goes_wrong_is_told(serve: Serve, script):
 async def test_nobody_there(script):
     result = await load("ws://127.0.0.1:1/", seconds=0.05, scenario=script(HELLO))
     assert result.total.checks["connected"][0] == 0
-    assert set(result.total.errors) == {"Error connecting to ('127.0.0.1', 1): Connection refused"}
+    assert set(result.total.errors) == {
+        "all attempts to connect to 127.0.0.1:1 failed: Connection refused"
+    }
 
 
 async def test_who_does_not_come_to_an_end_is_interrupted(serve: Serve, script):
@@ -87,6 +89,23 @@ async def test_who_does_not_come_to_an_end_is_interrupted(serve: Serve, script):
     result = await load(await serve(ECHO), seconds=0.1, patience=0.1, scenario=script(text))
     assert result.total.counts["iterations_interrupted"] == 3
     assert result.total.counts["ws_sessions"] == 3
+
+
+async def test_what_goes_wrong_while_being_interrupted_ends_no_other(serve: Serve, script):
+    text = """
+        import trio
+
+        async def scenario(user):
+            async with user.connect(), trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise KeyError("oh")
+    """
+    result = await load(await serve(ECHO), seconds=0.1, patience=0.1, scenario=script(text))
+    assert result.total.errors == {"KeyError: 'oh'": 3}
+    assert result.total.counts["iterations_interrupted"] == 3
 
 
 async def test_the_chat_scenario_with_the_chat_example(script):
@@ -112,6 +131,18 @@ async def test_the_chat_scenario_with_the_chat_example(script):
 @pytest.mark.parametrize("text", ["", "scenario = 1", "def scenario(user): pass"])
 def test_no_scenario(script, text: str):
     with pytest.raises(ValueError, match="has no `async def scenario"):
+        Script.load(script(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("1 / 0", r"scenario\.py fails: ZeroDivisionError: division by zero"),
+        ("def (", r"scenario\.py fails: SyntaxError: invalid syntax \(scenario\.py, line 1\)"),
+    ],
+)
+def test_a_file_with_a_mistake(script, text: str, error: str):
+    with pytest.raises(ValueError, match=error):
         Script.load(script(text))
 
 

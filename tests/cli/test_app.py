@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 import hubws
 from hubws.cli.app import COMMANDS, main, make_app
 from hubws.cli.running import Status
-from tests.cli.command import run, run_unread
+from tests.cli.command import COMMAND, run, run_unread
+from tests.cli.conftest import Ends, Serve, echo
 
 URL = "ws://127.0.0.1:1/"
 
@@ -26,6 +28,24 @@ def test_without_a_command_the_commands_are_listed(capfd: pytest.CaptureFixture[
 def test_version(capfd: pytest.CaptureFixture[str]):
     assert main(["--version"]) == Status.DONE
     assert capfd.readouterr().out == f"{hubws.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--version"], set()),
+        (["ping", "--help"], {"ping"}),
+        (["send", "--help"], {"send", "receive"}),  # in one module
+        (["--help"], set(COMMANDS)),
+    ],
+)
+async def test_only_what_is_asked_for_is_imported(arguments: list[str], names: set[str]):
+    program = "import sys; from hubws.cli.app import main; main(sys.argv[1:]); print(*sys.modules)"
+    end = await run(*arguments, command=[sys.executable, "-c", program])
+    imported = end.lines[-1].split()
+    assert {
+        name for name, command in COMMANDS.items() if f"hubws.cli.{command.module}" in imported
+    } == names
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -43,7 +63,7 @@ def test_help_of_each_command_has_examples_that_work(
     assert main([name, "--help"]) == Status.DONE
     shown = capfd.readouterr().out
     assert "\x1b" not in shown
-    function, examples = COMMANDS[name]
+    function, examples = COMMANDS[name].load()
     lines = examples.strip().splitlines()
     assert len(lines) >= 2
     for line in lines:
@@ -71,6 +91,9 @@ def test_help_of_each_command_has_examples_that_work(
         (["push-server", "--rate", "0"], "--rate must be over 0"),
         (["broadcast-server", "--policy", "block"], "block"),
         (["echo-server", "--certificate", "none.pem"], "none.pem"),
+        (["echo-server", "--port", "99999"], "--port must be 0 to 65535, not 99999"),
+        (["push-server", "--workers", "2", "--port", "-1"], "--port must be 0 to 65535, not -1"),
+        (["proxy", URL, "--port", "65536"], "--port must be 0 to 65535, not 65536"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], error: str, capfd: pytest.CaptureFixture[str]):
@@ -99,3 +122,27 @@ async def test_a_missing_package_is_named():
 
 async def test_help_that_nobody_reads():
     assert await run_unread("--help") == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["echo-server", "--port", "0"]])
+async def test_output_on_a_full_disk(arguments: list[str]):
+    end = await run("-c", 'exec "$@" > /dev/full', "sh", *COMMAND, *arguments, command=["sh"])
+    assert end.status == 1
+    assert end.errors == ["hubws: standard output: No space left on device"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_closed_descriptors_are_not_taken_for_sockets(closed: str, serve: Serve, ends: Ends):
+    url = await serve(echo, callbacks=ends.callbacks)
+    shell = ["-c", f'exec "$@" {closed}', "sh", *COMMAND, "ping", url, "--count", "1"]
+    with trio.fail_after(30):
+        end = await run(*shell, command=["sh"])
+    assert end.status == 0
+    assert await ends.next_code() == 1000
+
+
+async def test_a_closed_input_has_no_lines(serve: Serve):
+    url = await serve(echo)
+    end = await run("-c", 'exec "$@" <&-', "sh", *COMMAND, "connect", url, command=["sh"])
+    assert end.status == 0
+    assert end.lines == []

@@ -75,7 +75,7 @@ async def test_nobody_there():
     end = await run("bench", URL, *SHORT, "-q")
     assert end.status == 1
     assert end.errors == [
-        "hubws: no connection: Error connecting to ('127.0.0.1', 1): Connection refused"
+        "hubws: no connection: all attempts to connect to 127.0.0.1:1 failed: Connection refused"
     ]
 
 

@@ -97,6 +97,17 @@ async def test_at_a_terminal(serve: Serve):
             assert await terminal.wait() == 0
 
 
+async def test_nobody_says_lines_of_others(serve: Serve):
+    async with hubws.open_hub() as hub:
+        url = await serve(Chat(hub).talk)
+        async with hubws.connect(url, proxy=None) as mo:
+            await mo.send(json.dumps({"event": "SAY", "message": "hi\nAda: me, too"}))
+            await mo.ping()
+            end = await run("chat", url, "Ada")
+    assert end.lines[0].endswith(": hi")
+    assert end.lines[1] == "    Ada: me, too"
+
+
 async def test_a_server_that_speaks_otherwise(serve: Serve):
     async def babble(connection: hubws.Connection) -> None:
         for message in ("hello", b"{}", "[]", '{"event": "CHAT_MSG"}', '{"position": 7}',

@@ -131,6 +131,11 @@ class TestPartial:
                 pass
         assert names_in(tmp_path) == ["pipe"]
 
+    async def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path):
+        with pytest.raises(TransferError, match=f"file: there is no folder {tmp_path}/none"):
+            async with open_partial(tmp_path / "none" / "file", content_of(DATA)):
+                pass
+
     async def test_what_is_there_already_is_known_by_its_content(self, path: Path):
         assert await is_there(path, content_of(DATA))
         assert not await is_there(path, content_of(DATA[:-1] + b"x"))

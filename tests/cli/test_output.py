@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from rich.table import Table
 
 from hubws.cli.output import MAX_WAITING, Output, printable, read_some, size_in_words
 
@@ -50,6 +52,24 @@ async def test_people_and_programs(capfd: pytest.CaptureFixture[str]):
             assert told.err == "a note\nhubws: two lines\n"
 
 
+def test_half_a_surrogate_pair_is_no_invalid_output(capfdbinary: pytest.CaptureFixture[bytes]):
+    output = Output(is_json=True)
+    output.record(text="ö \ud800 \udcff")
+    output.flush_at_end()
+    assert capfdbinary.readouterr().out.decode() == '{"text": "ö \\ud800 \\udcff"}\n'
+
+
+def test_tables_are_not_cut(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    output = Output()
+    table = Table(box=None, pad_edge=False)
+    for _ in range(10):
+        table.add_column("123.456ms")
+    output.say(table)
+    output.flush_at_end()
+    assert capfd.readouterr().out.split() == ["123.456ms"] * 10
+
+
 async def test_what_is_not_read_is_bounded_and_counted(capfd: pytest.CaptureFixture[str]):
     output = Output()
     line = "x" * 99_999
@@ -59,6 +79,27 @@ async def test_what_is_not_read_is_bounded_and_counted(capfd: pytest.CaptureFixt
     *lines, last = capfd.readouterr().err.splitlines()
     assert lines == [line] * (MAX_WAITING // 100_000 + 1)
     assert last == "(10 lines were left out here)"
+
+
+async def test_an_error_is_told_though_the_output_fails(monkeypatch: pytest.MonkeyPatch):
+    output = Output()
+    told: list[bytes] = []
+
+    def write(to: int, data: memoryview) -> int:
+        if to == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        told.append(bytes(data))
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    output.put("one\n")
+    output.put("two\n")
+    output.error("something")
+    with pytest.raises(OSError, match="No space left on device: 'standard output'"):
+        await output.flush()
+    output.put("three\n")
+    await output.flush()
+    assert told == [b"hubws: something\n"]
 
 
 async def test_the_prompt_stays_below(monkeypatch: pytest.MonkeyPatch):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 import hubws
+from hubws.bench.reasons import leaves
 from hubws.cli.options import ClientOptions
-from hubws.cli.running import Run, Status, in_one_line, leaves, run
+from hubws.cli.running import LogLine, Run, Status, run
 
 
 @pytest.fixture(autouse=True)
@@ -22,38 +22,6 @@ def _logging() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-
-
-def caused(error: Exception, cause: BaseException) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-REFUSED = OSError(errno.ECONNREFUSED, "Error connecting to ('127.0.0.1', 1): Connection refused")
-
-
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.pem"),
-         "x.pem: No such file or directory"),
-        (REFUSED, "Connection refused"),
-        (caused(OSError("all attempts failed"), ExceptionGroup("", [REFUSED])),
-         "all attempts failed: Connection refused"),
-        (caused(OSError("no way: Connection refused"), REFUSED), "no way: Connection refused"),
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
-         "Name or service not known"),
-        (hubws.LocalProtocolError("not a URL"), "not a URL"),
-    ],
-)  # fmt: skip
-def test_in_one_line(error: Exception, line: str):
-    assert in_one_line(error) == line
-
-
-def test_leaves():
-    one, two = ValueError("one"), OSError("two")
-    group = ExceptionGroup("", [ExceptionGroup("", [one]), two])
-    assert list(leaves(group)) == [one, two]
 
 
 @pytest.mark.parametrize(
@@ -93,3 +61,16 @@ def test_our_own_mistakes_are_raised():
     with pytest.raises(ExceptionGroup) as raised:
         run(fail, ClientOptions())
     assert [type(one) for one in leaves(raised.value)] == [KeyError]
+
+
+def test_a_log_line_is_one_line_of_printable_characters():
+    try:
+        raise ValueError("\x9b2J")
+    except ValueError:
+        failed = sys.exc_info()
+    path = "/\x1b[2J\nFAKE"
+    record = logging.LogRecord("hubws", logging.INFO, "", 0, "opened %s", (path,), failed)
+    first, *traceback = LogLine("worker 1: ").format(record).split("\n")
+    assert first.endswith(r" INFO worker 1: opened /\x1b[2J\nFAKE")
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert traceback[-1] == r"ValueError: \x9b2J"

@@ -63,6 +63,15 @@ async def test_push_server_sends_as_fast_as_clients_read(authority: trustme.CA, 
     assert end.status == 0
 
 
+async def test_clients_write_no_escape_sequences_and_no_lines_of_their_own_into_the_log():
+    async with start("echo-server", "--port", "0", "--log-level", "info") as program:
+        url = await url_of(program)
+        async with hubws.connect(f"{url}%1b%5b2J%0aFAKE%c2%9b", proxy=None):
+            pass
+        end = await interrupt(program)
+    assert end.errors[0].endswith(r" INFO client 1 opened /\x1b[2J\nFAKE\x9b")
+
+
 class Times:
     """A connection that notes when it was sent something, and is slow at first."""
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -116,12 +117,40 @@ class TestOpenHub:
             ({"policy": "nonsense"}, "not a policy"),
             ({"ping_interval": 0}, "over 0"),
             ({"ping_interval": -1.0}, "over 0"),
+            ({"max_histories": 0}, "max_histories must be a whole number from 1, not 0"),
         ],
     )
     async def test_bad_arguments(self, arguments: dict[str, Any], match: str) -> None:
         with pytest.raises(ValueError, match=match):
             async with hubws.open_hub(**arguments):
                 pass
+
+    async def test_cancelled_by_its_own_nursery(self) -> None:
+        """Wherever the block is."""
+
+        async def run() -> None:
+            async with hubws.open_hub() as hub, trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                hub.nursery.cancel_scope.cancel()
+                await trio.sleep_forever()
+
+        assert await outcome.acapture(run) == outcome.Value(None)
+
+    async def test_what_the_block_raises_is_not_lost_beside_a_task(self) -> None:
+        async def fail() -> None:
+            raise KeyError("a task")
+
+        async def run() -> None:
+            async with hubws.open_hub() as hub:
+                hub.nursery.start_soon(fail)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ValueError("the block")
+
+        with pytest.raises(ValueError, match="the block") as caught:
+            await run()
+        assert isinstance(caught.value.__context__, ExceptionGroup)
 
 
 class TestBroadcast:
@@ -316,6 +345,13 @@ class TestRoundTrips:
         assert hub.ping() == 0
 
 
+class Unsearchable(list[Connection]):
+    """To be looked through once, not for each member."""
+
+    def __contains__(self, item: object) -> bool:
+        raise AssertionError(item)
+
+
 class TestRecipients:
     async def test_patterns(self, hub: Hub, make_pair: Pairs) -> None:
         clients = await members_of(
@@ -361,7 +397,7 @@ class TestRecipients:
         clients = await members_of(hub, make_pair, [], ["a"], ["a"])
         first, second, third = hub.connections
         assert hub.broadcast("1", exclude=first).sent == 2
-        assert hub.broadcast("2", exclude=[first, third]).sent == 1
+        assert hub.broadcast("2", exclude=Unsearchable([first, third])).sent == 1
         assert hub.broadcast("3", topic="a", where=lambda one: one is not second).sent == 1
         assert hub.broadcast("4", exclude={second}, where=lambda one: one is not third).sent == 1
         assert await received(clients) == [["4"], ["1", "2"], ["1", "3"]]

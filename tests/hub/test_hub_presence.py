@@ -80,6 +80,34 @@ async def test_one_user_on_several_connections(hub: Hub, make_pair: Pairs) -> No
     assert hub.presence("rooms.a").members == ()
 
 
+async def test_by_a_pattern_nobody_is_seen(hub: Hub, make_pair: Pairs) -> None:
+    (ada, adas), (mo, mos) = make_pair(), make_pair()
+    hub.register(adas, "rooms.*", user="ada")
+    hub.register(mos, "rooms.*", "rooms.a", user="mo")
+    snapshot = await news(mo)
+    assert isinstance(snapshot, PresenceSnapshot)
+    assert (snapshot.topic, [one.user for one in snapshot.members]) == ("rooms.a", ["mo"])
+    assert hub.presence("rooms.*").members == ()
+    hub.unregister(adas)
+    hub.broadcast("last")
+    assert await mo.receive() == "last"
+    assert ada.statistics().messages_received == 0
+
+
+async def test_a_hub_that_closes_tells_its_members_nothing(make_pair: Pairs) -> None:
+    """They all leave: as many events for each as there are members might be more than it takes."""
+    events: list[PresenceEvent] = []
+    pairs = [make_pair() for _ in range(3)]
+    async with hubws.open_hub() as hub:
+        hub.configure("rooms.*", presence=True)
+        hub.add_presence_callback(events.append)
+        for number, (_, member) in enumerate(pairs):
+            hub.register(member, "rooms.a", user=number)
+    await trio.testing.wait_all_tasks_blocked()
+    assert [client.statistics().messages_received for client, _ in pairs] == [3, 2, 1]
+    assert [event.kind for event in events] == ["joined"] * 3 + ["left"] * 3
+
+
 async def test_what_can_not_be_shown_changes_nothing(hub: Hub, make_pair: Pairs) -> None:
     _, server = make_pair()
     with pytest.raises(TypeError, match=r"a user is named by a str or an int"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -198,6 +199,101 @@ async def test_rules_hold(make_pair: Pairs) -> None:
 
 
 async def test_while_away_is_one_of_two() -> None:
-    with pytest.RaisesGroup(ValueError, allow_unwrapped=True, flatten_subgroups=True):
+    with pytest.raises(ValueError, match="while_away is 'local' or 'refuse', not 'hope'"):
         async with hubws.open_hub(backplane=LocalBackplane(), while_away="hope"):  # type: ignore[arg-type]
             raise AssertionError
+
+
+async def test_who_may_not_join_costs_the_backplane_nothing(make_pair: Pairs) -> None:
+    client, member = make_pair()
+    async with hubws.open_hub(
+        backplane=LocalBackplane(), may_join=lambda connection, topic: topic == "plain"
+    ) as hub:
+        assert isinstance(hub, LinkedHub)
+        hub.configure("news.*", history=hubws.Retention())
+        hub.register(member)
+        hub._link.follow = lambda channel: pytest.fail(channel)  # type: ignore[method-assign]
+        for topic in ("news.a", "plain", "\\ud800"):
+            assert await hubws.serve_recovery(hub, member, f'{{"recover":{{"{topic}":null}}}}')
+            assert json.loads(await client.receive()).keys() == {"refused", "error"}
+        assert not hub._holds
+
+
+async def test_waiting_for_a_mirror_ends_with_the_hub(make_pair: Pairs) -> None:
+    _, member = make_pair()
+    async with trio.open_nursery() as nursery:
+        async with hubws.open_hub(backplane=LocalBackplane()) as hub:
+            assert isinstance(hub, LinkedHub)
+            hub.configure("news.*", history=hubws.Retention())
+            hub._link.follow = lambda channel: None  # type: ignore[method-assign]
+            hub.register(member)
+
+            @nursery.start_soon
+            async def recover() -> None:
+                with pytest.raises(ValueError, match="is no member of this hub"):
+                    await hub.recover(member, "news.a", None)
+
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.deadline = trio.current_time() + 10
+    assert not nursery.cancel_scope.cancelled_caught
+
+
+@pytest.mark.parametrize("by", ["channel", "reading"])
+async def test_what_can_not_be_wrapped_is_left_out(by, make_pair: Pairs, caplog) -> None:
+    """Whichever way it comes, and the hub goes on."""
+
+    def wrap(message: str | bytes, topic: str, at: Position) -> str:
+        if message == "bad":
+            raise ValueError("not this one")
+        return f"{at.offset} {message!s}"
+
+    client, member = make_pair()
+    backplane = LocalBackplane()
+    async with (
+        hubws.open_hub(backplane=backplane) as hub,
+        hubws.open_hub(backplane=backplane) as to,
+    ):
+        assert isinstance(hub, LinkedHub)
+        for one in (hub, to):
+            one.configure("news.a", history=hubws.Retention(), wrap=wrap)
+        hub.register(member, "news.a")
+        await hub.newest_position("news.a")
+        if by == "reading":
+            take, hub._link.receiver.take_numbered = hub.take_numbered, lambda *_: None  # type: ignore[attr-defined]
+        for message in ("first", "bad", "last"):
+            to.broadcast(message, topic="news.a")
+        if by == "reading":
+            hub._link.receiver.take_numbered = take  # type: ignore[attr-defined]
+            hub.away("a test")
+            hub.linked()
+        assert [await client.receive() for _ in range(2)] == ["1 first", "3 last"]
+        assert hub.link_statistics().malformed == 1
+    assert "not this one" in caplog.text
+
+
+async def test_much_presence_at_once_is_a_snapshot(hub: LinkedHub, make_pair: Pairs) -> None:
+    client, member = make_pair()
+    events: list[hubws.PresenceEvent] = []
+    hub.add_presence_callback(events.append)
+    hub.register(member, "rooms.a", user="ada")
+    roster = hubws.Roster("rooms.a")
+
+    async def take() -> None:
+        message = await client.receive()
+        assert isinstance(message, str)
+        roster.apply(hubws.presence_from_json(message))
+
+    await take()
+    others = [[number, number, None, 1.0] for number in range(2000)]  # more than an outbox takes
+    hub.take("x", f"hub:{hub.name}", json.dumps({"all": ["rooms.a", others]}).encode())
+    await take()
+    assert set(roster.members) == {"ada", *range(2000)}
+    hub.take("x", "presence:rooms.a", b'{"leave":["rooms.a",7]}')
+    await take()
+    assert roster.version == hub.presence("rooms.a").version
+    hub.gone("x")
+    await take()
+    assert set(roster.members) == {"ada"}
+    assert not roster.is_behind
+    assert len(events) == 1 + 2000 + 1 + 1999
+    assert member.closure is None

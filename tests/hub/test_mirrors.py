@@ -179,8 +179,38 @@ async def test_number_of_mirrors_is_bounded() -> None:
     for topic in ("a", "b", "a", "c"):
         mirrored.mirrors.get(topic)  # which is a use
         mirrored.mirrors.take(topic, Position("e", 7), b"1")
-    assert list(mirrored.mirrors.topics()) == ["a", "c"]
+    assert len(mirrored.mirrors) == 2
+    assert [mirrored.mirrors.get(topic) is None for topic in "abc"] == [False, True, False]
     assert mirrored.delivered == [1, 1, 1]
+    assert set(mirrored.mirrors.topics()) == set("abc")
+    mirrored.mirrors.take("b", Position("e", 7), b"1")
+    assert mirrored.delivered == [1, 1, 1]  # where it stands is known nevertheless
+    mirrored.mirrors.forget("a")
+    mirrored.mirrors.take("a", Position("e", 7), b"1")
+    assert mirrored.delivered == [1, 1, 1, 1]
+
+
+async def test_number_of_places_is_bounded() -> None:
+    mirrors = Mirrored(FakeLink(), limit=1).mirrors
+    for number in range(110):
+        mirrors.take(f"{number}", Position("e", 7), b"1")
+    assert set(mirrors.topics()) == {f"{number}" for number in range(9, 110)}
+
+
+async def test_more_topics_than_mirrors_miss_nothing_while_the_link_is_away() -> None:
+    mirrored = Mirrored(link := FakeLink(), limit=1)
+    mirrored.take(link.append(1))
+    mirrored.mirrors.take("u", Position("e", 7), b"70")
+    missed = [link.append(number) for number in (2, 3)]
+    async with mirrored.reading() as settled:
+        mirrored.mirrors.catch_up("t")  # as after the link was away
+        await settled()
+        assert mirrored.delivered == [1, 70, 2, 3]
+        mirrored.mirrors.take("u", Position("e", 8), b"80")
+        mirrored.take(*missed, link.append(4))
+        assert mirrored.delivered == [1, 70, 2, 3, 80, 4]
+    mirrored.mirrors.catch_up_all()
+    assert set(mirrored.mirrors._to_read) == {"t", "u"}
 
 
 async def test_a_topic_without_a_history_here(mirrored: Mirrored) -> None:

@@ -33,10 +33,9 @@ class One:
     def send(self, channel: str, body: bytes) -> None:
         self.sent.append((channel, json.loads(body)))
 
-    def tell(self, event: PresenceEvent | None, topic: str) -> None:
-        if event is not None:
-            assert event.topic == topic
-            self.told.append(event)
+    def tell(self, events: list[PresenceEvent], topic: str) -> None:
+        assert all(event.topic == topic for event in events)
+        self.told += events
 
     def join(self, topic: str, number: int, user: str, info: Any = None) -> None:
         if not self.here.get(topic):
@@ -97,9 +96,11 @@ def test_a_list_takes_the_place_of_what_was_known() -> None:
         ("joined", "kim"),
     ]
     assert [event.present.since for event in one.told[:3]] == [5.0, 6.0, 7.0]
+    one.sent.clear()
     one.remote.gone("x")
     assert one.users("t") == {"ada", "sam"}
     assert set(one.remote.origins()) == {"y"}
+    assert one.sent == [("hub:x", {"who": ["t"], "empty": False})]  # it may only have been silent
 
 
 def test_what_nobody_here_follows_is_passed_over() -> None:
@@ -112,6 +113,9 @@ def test_what_nobody_here_follows_is_passed_over() -> None:
     one.take("x", join=["t", 1, "mo", None, 5.0])
     one.leave("t", 1)
     assert one.users("t") == set()
+    one.take("y", leave=["t", 1])
+    one.take("y", leave=["u", 1])
+    assert set(one.remote.origins()) == {"x"}
 
 
 @pytest.mark.parametrize("body", [b"x", b"{}", b'{"join":[1]}', b'{"join":["t",1,[],null,0]}'])

@@ -28,6 +28,9 @@ def test_bad_names() -> None:
             check_topic(topic)
     with pytest.raises(ValueError, match="can't be empty"):
         check_topic("")
+    with pytest.raises(ValueError, match=r"a topic's name must be .* surrogate U\+D800 at index 1"):
+        check_topic("ü\ud800")
+    check_topic("ü")
     check_topic("a.*")
     with pytest.raises(ValueError, match=r"'a\.\*' stands for many topics"):
         check_topic("a.*", may_be_pattern=False)

@@ -86,6 +86,19 @@ async def test_closes_are_counted_by_code_though_nobody_looks():
         assert message["now"]["closes"] == {"1000": 2, "4001": 1, "1006": 1}
 
 
+async def test_only_the_most_frequent_closes_are_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_CODES", 2)
+    async with hubws.open_hub() as hub:
+        page = Dashboard(hub, authenticate=None)
+        async with serving([page], partial(stay, hub)) as host:
+            for code in (4001, 4002, 4002, 4003, 4003):
+                async with connect(host) as client:
+                    await client.aclose(code)
+            async with connect(host, "dashboard/feed") as viewer:
+                message = await news(viewer, lambda one: one["now"]["closes"].get("4003") == 2)
+        assert message["now"]["closes"] == {"4002": 2, "4003": 2}
+
+
 async def test_on_a_server_of_its_own_it_is_told_of_closes():
     async with hubws.open_hub() as hub:
         page = Dashboard(hub, "/", authenticate=None)

@@ -87,3 +87,27 @@ async def test_a_server_that_does_not_want_it_back(browser: Browser, code: int):
 
     seen = await follow(browser, handle, "closed", "state === 'off'")
     assert seen == ["waiting: connecting…", "open: connected", code, "off: not today"]
+
+
+async def test_a_server_that_is_full_is_asked_more_and_more_rarely(browser: Browser):
+    async def handle(connection: hubws.Connection) -> None:
+        await connection.aclose(1013, "full")
+
+    async with serving([], handler=handle, on_request=Site("chat").answer) as host:
+        page = await browser.open(f"http://{host}/")
+        await page.evaluate("document.getElementById('leave').click()")
+        pauses = await page.evaluate("""
+            (async () => {
+              const {Live} = await import("/live.js"), wait = window.setTimeout, pauses = [];
+              Math.random = () => 0.5;
+              await new Promise((done) => {
+                window.setTimeout = (act, pause) => {
+                  pauses.push(pause);
+                  return pauses.length < 7 ? wait(act, 0) : done();
+                };
+                new Live({url: () => "full", onMessage() {}}).start();
+              });
+              return pauses;
+            })()
+        """)
+    assert pauses == [500, 1000, 2000, 4000, 8000, 15000, 15000]

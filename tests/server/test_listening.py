@@ -156,6 +156,8 @@ class TestWhatIsRefused:
         ("arguments", "error", "words"),
         [
             ({}, TypeError, "needs a port"),
+            ({"port": 65536}, ValueError, "port must be 0 to 65535, not 65536"),
+            ({"port": -1}, ValueError, "not -1"),
             ({"handler": "chat"}, TypeError, "async function"),
             (
                 {"handler": hubws.Callbacks(), "callbacks": hubws.Callbacks(on_open=print)},

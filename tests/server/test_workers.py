@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ import hubws
 from hubws.server.workers import _twin, listening_sockets, run_workers
 
 PROGRAM = """
-import os, sys
+import os, sys, time
 import hubws, trio
 from hubws.server.workers import listening_sockets, run_workers
 
@@ -29,6 +30,14 @@ async def tell(connection):
             os._exit(3)
 
 async def main(worker):
+    if "uneven" in sys.argv:
+        os.write(1, b"start %d\\n" % worker.number)
+        worker.started()
+        try:
+            with trio.CancelScope(shield=worker.number == 0):
+                await trio.sleep_forever()
+        finally:
+            os.write(1, b"told %d\\n" % worker.number)
     if "stubborn" in sys.argv:
         os.write(1, b"up")
         with trio.CancelScope(shield=True):
@@ -37,8 +46,19 @@ async def main(worker):
 
 sockets = listening_sockets(0, "127.0.0.1")
 print(sockets[0].getsockname()[1], flush=True)
-grace = 0.5 if "stubborn" in sys.argv else 30
+if "crowded" in sys.argv:
+    fork, tries = os.fork, []
+    def try_to_fork():
+        tries.append(None)
+        if len(tries) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+    os.fork = try_to_fork
+grace = 1 if {"stubborn", "uneven"} & set(sys.argv) else 30
+before = time.process_time()
 run_workers(main, int(sys.argv[1]), sockets=sockets, restart_delay=0.01, grace=grace)
+if "uneven" in sys.argv:
+    assert time.process_time() - before < 0.5
 print("over", flush=True)
 """
 
@@ -168,6 +188,28 @@ async def test_a_worker_that_does_not_end_outlives_nobody() -> None:
                 pass  # until nobody is left who could write
 
 
+async def test_one_by_one_also_when_one_has_to_be_killed() -> None:
+    """Then, waiting for the last of them costs the supervisor nothing."""
+    async with service(2, "uneven") as workers:
+
+        async def says(count: int) -> list[bytes]:
+            with trio.fail_after(30):
+                while workers.said.count(b"\n") < count:
+                    workers.said += await workers.process.stdout.receive_some()
+            return workers.said.splitlines()
+
+        assert sorted(await says(2)) == [b"start 0", b"start 1"]
+        workers.process.send_signal(signal.SIGHUP)
+        assert (await says(5))[2:] == [b"start 0", b"told 1", b"start 1"]
+        assert await workers.end() == b"told 1\nover\n"  # else the program raises
+
+
+async def test_who_can_not_be_started_now_is_started_later() -> None:
+    async with service(2, "crowded") as workers:
+        await workers.pids(2)
+        assert await workers.end() == b"over\n"
+
+
 async def test_workers_end_with_their_supervisor() -> None:
     async with service() as workers:
         pids = await workers.pids(2)
@@ -201,6 +243,31 @@ async def test_not_within_trio() -> None:
     sockets = listening_sockets(0, "127.0.0.1")
     with contextlib.closing(sockets[0]), pytest.raises(RuntimeError, match="in the place of"):
         run_workers(main, 1, sockets=sockets)
+
+
+async def test_not_in_another_thread() -> None:
+    async def main(worker: object) -> None: ...
+
+    sockets = listening_sockets(0, "127.0.0.1")
+    run = partial(run_workers, main, 1, sockets=sockets)
+    with contextlib.closing(sockets[0]), pytest.raises(RuntimeError, match="in the main thread"):
+        await trio.to_thread.run_sync(run)
+
+
+def test_without_ipv6(monkeypatch) -> None:
+    make = socket.socket
+
+    def without(family: int, *more: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return make(family, *more)
+
+    monkeypatch.setattr(socket, "socket", without)
+    (sock,) = listening_sockets(0)
+    with sock:
+        assert sock.family == socket.AF_INET
+    with pytest.raises(OSError, match="not supported"):
+        listening_sockets(0, "::1")
 
 
 @pytest.mark.parametrize("kind", ["port", "port of its own", "path"])

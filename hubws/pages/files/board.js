@@ -1,6 +1,6 @@
-// What pages of figures share: numbers in words, plots, tables.
+// What pages of figures share: their feed, numbers in words, plots, tables.
 
-import {byId, element, put} from "./live.js";
+import {Live, byId, element, put, renew, showState} from "./live.js";
 
 // -- numbers in words ------------------------------------------------------------------------
 
@@ -265,13 +265,42 @@ export function comparing({key, ascending}) {
   };
 }
 
-/** A button that holds the page still. Returns whether it does. */
-export function pausing(button, onChange) {
-  let isPaused = false;
-  button.addEventListener("click", () => {
+// -- what comes ------------------------------------------------------------------------------
+
+const MOST_POINTS = 300;
+
+/**
+ * Follow the page's feed.
+ *
+ * silence:        as for Live
+ * onOpen, onNews(object): what happens
+ * draw(points):   show what is known: after news, unless the page is held still or out of sight
+ */
+export function follow({silence, onOpen, onNews, draw}) {
+  let points = [], isPaused = false;
+  const show = () => { if (!isPaused && !document.hidden) draw(points); };
+  const pause = byId("pause");
+  pause.addEventListener("click", () => {
     isPaused = !isPaused;
-    button.textContent = isPaused ? "Go on" : "Pause";
-    onChange();
+    pause.textContent = isPaused ? "Go on" : "Pause";
+    show();
   });
-  return () => isPaused;
+  document.addEventListener("visibilitychange", show);
+  new Live({
+    url: () => "feed",
+    before: renew,
+    silence,
+    onOpen,
+    onMessage(news) {
+      if (news.points) points = news.points;
+      if (news.point) points.push(news.point);
+      if (points.length > MOST_POINTS) points.shift();
+      onNews(news);
+      show();
+    },
+    onState(state, words) {
+      showState(byId("state"), state, words);
+      byId("board").classList.toggle("is-stale", state !== "open");
+    },
+  }).start();
 }

@@ -1,9 +1,8 @@
 // The dashboard. What the server sends is described in dashboard.py.
 
-import {Live, byId, put, renew, showState} from "./live.js";
-import {Timeline, bytes, bytesParts, count, countParts, duration, figure, fill, nameCell, pausing, time} from "./board.js";
+import {byId, put} from "./live.js";
+import {Timeline, bytes, bytesParts, count, countParts, duration, figure, fill, follow, nameCell, time} from "./board.js";
 
-const MOST_POINTS = 300;
 const CODES = { // RFC 6455 §7.4, and the registry
   1000: "normal", 1001: "going away", 1002: "protocol error", 1003: "unsupported data", 1005: "no code",
   1006: "no close frame", 1007: "not UTF-8", 1008: "policy violation", 1009: "message too big",
@@ -12,7 +11,6 @@ const CODES = { // RFC 6455 §7.4, and the registry
 };
 const FINE = new Set(["1000", "1001", "1005"]);
 
-let points = [];
 let now = {};
 
 const rate = (value) => `${count(value)}/s`;
@@ -23,29 +21,15 @@ const plots = [
   new Timeline("members", {series: [{key: "members", style: "first"}], format: count, least: 2}),
   new Timeline("queues", {series: [{key: "queued", style: "first"}], format: bytes, least: 200, mark: (point) => point.dropped_rate > 0}),
 ];
-const isPaused = pausing(byId("pause"), draw);
 
-new Live({
-  url: () => "feed",
-  before: renew,
+follow({
   silence: 15000,
-  onMessage,
-  onState(state, words) {
-    showState(byId("state"), state, words);
-    byId("board").classList.toggle("is-stale", state !== "open");
-  },
-}).start();
+  onNews(news) { if (news.now) now = news.now; },
+  draw,
+});
 
-function onMessage(news) {
-  if (news.points) points = news.points;
-  if (news.point) points.push(news.point);
-  if (points.length > MOST_POINTS) points.shift();
-  if (news.now) now = news.now;
-  draw();
-}
-
-function draw() {
-  if (isPaused() || document.hidden || !points.length || !now.queues) return;
+function draw(points) {
+  if (!points.length || !now.queues) return;
   const point = points.at(-1), {server, queues} = now;
   const beside = server ? `${count(server.accepted)} so far${server.refused ? `, ${count(server.refused)} refused` : ""}` : "";
   figure("connections", countParts(point.members), beside);
@@ -82,5 +66,3 @@ function draw() {
 function perSecond([number, unit]) {
   return [number, `${unit}/s`];
 }
-
-document.addEventListener("visibilitychange", draw);

@@ -57,12 +57,12 @@ export class Live {
     // Events of a socket that was left come late, and no longer matter.
     const mine = (act) => (event) => { if (this.#socket === socket) act(event); };
     socket.onopen = mine(() => {
-      this.#failures = 0;
       this.#heard();
       this.#is.onState?.("open", "connected");
       this.#is.onOpen?.();
     });
     socket.onmessage = mine(({data}) => {
+      this.#failures = 0; // not before: a server that is full lets in, and closes
       this.#heard();
       this.#is.onMessage(JSON.parse(data));
     });

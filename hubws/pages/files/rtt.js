@@ -1,13 +1,12 @@
 // The page of round-trip times. What the server sends is described in rtt.py.
 
-import {Live, byId, put, renew, showState} from "./live.js";
-import {Bars, Timeline, comparing, count, countParts, figure, fill, nameCell, pausing, percent, sorting, spark, time, timeParts} from "./board.js";
+import {byId, put} from "./live.js";
+import {Bars, Timeline, comparing, count, countParts, figure, fill, follow, nameCell, percent, sorting, spark, time, timeParts} from "./board.js";
 
-const MOST_POINTS = 300, MOST_ROWS = 100, MOST_LATELY = 40;
+const MOST_ROWS = 100, MOST_LATELY = 40;
 const PER_TEN = 10; // bars for each factor of ten, as the server counts them
 const ALARMS = {rtt: "slow", loss: "losing pings"};
 
-let points = [];
 let total = {};
 const rows = new Map(); // by id
 
@@ -17,28 +16,19 @@ const timeline = new Timeline("timeline", {
   mark: (point) => point.lost > 0,
 });
 const histogram = new Bars("histogram", PER_TEN);
-const isPaused = pausing(byId("pause"), draw);
 const order = sorting(document.querySelector("thead"), drawRows);
 byId("filter").addEventListener("input", drawRows);
 
-new Live({
-  url: () => "feed",
-  before: renew,
+follow({
   silence: 10000,
   onOpen() { rows.clear(); },
-  onMessage,
-  onState(state, words) {
-    showState(byId("state"), state, words);
-    byId("board").classList.toggle("is-stale", state !== "open");
-  },
-}).start();
+  onNews,
+  draw,
+});
 
 // -- what comes ------------------------------------------------------------------------------
 
-function onMessage(news) {
-  if (news.points) points = news.points;
-  if (news.point) points.push(news.point);
-  if (points.length > MOST_POINTS) points.shift();
+function onNews(news) {
   if (news.total) total = news.total;
   if (news.interval) put(byId("about"), `every connection is pinged every ${time(news.interval)}`);
   for (const row of news.rows ?? []) {
@@ -49,13 +39,11 @@ function onMessage(news) {
     rows.set(row.id, {...row, name, lately});
   }
   for (const id of news.gone ?? []) rows.delete(id);
-  if (!isPaused()) draw();
 }
 
 // -- what is seen ----------------------------------------------------------------------------
 
-function draw() {
-  if (isPaused() || document.hidden) return;
+function draw(points) {
   const now = points.at(-1) ?? {};
   figure("connections", countParts(total.connections));
   figure("p50", timeParts(total.p50), now.p50 == null ? "" : `now ${time(now.p50)}`);
@@ -102,5 +90,3 @@ function drawRows() {
   const alarmed = [...rows.values()].filter((row) => row.alarms.length).slice(0, 5);
   put(byId("alarmed"), alarmed.length ? `Alarm: ${alarmed.map((row) => row.name).join(", ")}` : "");
 }
-
-document.addEventListener("visibilitychange", draw);
