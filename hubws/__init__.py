@@ -53,7 +53,8 @@ from .hub.envelope import Envelope, unwrap, wrap
 from .hub.feed import Feed
 from .hub.histogram import Histogram
 from .hub.history import History, HistoryStatistics, Position, PositionLost, Retention
-from .hub.hub import Hub, HubStatistics, open_hub
+from .hub.hub import Hub, HubStatistics
+from .hub.open import open_hub
 from .hub.presence import PresenceEvent, PresenceSnapshot, Present
 from .hub.watch import Loss
 from .protocol.deflate import Deflate, DeflateParameters

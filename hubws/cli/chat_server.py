@@ -7,7 +7,7 @@ from functools import partial
 import trio
 
 from ..hub.history import Retention
-from ..hub.hub import open_hub
+from ..hub.open import open_hub
 from ..pages.chat import LAST, Chat
 from ..pages.serve import serve_pages
 from ..server.server import Server

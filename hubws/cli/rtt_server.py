@@ -9,8 +9,8 @@ import trio
 from cyclopts import Parameter
 
 from ..connection.connection import Connection
-from ..hub.hub import open_hub
 from ..hub.monitor import open_monitor
+from ..hub.open import open_hub
 from ..pages.rtt import RttPage
 from ..pages.serve import serve_pages
 from ..server.server import Server

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ..connection.connection import Connection
 from ..hub.backplane import Backplane
-from ..hub.hub import open_hub
+from ..hub.open import open_hub
 from .options import ServerOptions
 from .running import Status
 from .workers import Serve, run_server

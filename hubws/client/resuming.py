@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from ..connection.background import open_background
 from ..connection.connection import Connection
 from ..errors import ConnectionClosed
 from ..protocol.frames import Payload
@@ -354,16 +355,7 @@ async def open_client(
     """
     choices = {"backoff": backoff, "worth_retrying": worth_retrying, "draw": draw}
     client = Client(url, resume, offline, on_event, choices | arguments)
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_background() as nursery:
         nursery.start_soon(client.run)
-        try:
-            yield client
-            await client.aclose()
-        except trio.Cancelled:
-            raise  # the nursery knows what to do with it
-        except BaseException as error:  # noqa: BLE001 - raised below, not wrapped in a group
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        yield client
+        await client.aclose()

@@ -9,6 +9,7 @@ from typing import Unpack
 import trio
 
 from ..errors import ConnectionClosed
+from .background import open_background
 from .connection import Connection
 from .requests import RequestArguments, Requests, Serve
 
@@ -90,18 +91,10 @@ async def open_requests(
     not taken is lost.
 
     """
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_background() as nursery:
         requests = OpenRequests(connection, serve, nursery, limit, arguments)
         nursery.start_soon(requests.read)
         try:
             yield requests
-        except trio.Cancelled:
-            raise  # the nursery knows what to do with it
-        except BaseException as error:  # noqa: BLE001 - raised below, not wrapped in a group
-            failure = error
         finally:
             requests.close()
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from ..client.connect import connect
+from ..connection.background import open_background
 from ..connection.callbacks import Callbacks
 from ..connection.connection import Connection
 from ..server.accept import Handler
@@ -98,18 +99,9 @@ async def open_server(handler: Handler | Callbacks, **options: Any) -> AsyncIter
     headers and Origin; there are no addresses: `connection.remote` is None.
     """
     listener = MemoryListener()
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            server = await nursery.start(partial(serve, handler, listeners=[listener], **options))
-            yield MemoryServer(server, listener)
-        except trio.Cancelled:
-            raise  # the nursery knows what to do with it
-        except BaseException as error:  # noqa: BLE001 - raised below, not wrapped in a group
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    async with open_background() as nursery:
+        server = await nursery.start(partial(serve, handler, listeners=[listener], **options))
+        yield MemoryServer(server, listener)
 
 
 def open_pair(

@@ -16,7 +16,8 @@ import trio
 from ...connection.callbacks import Callbacks
 from ...connection.connection import Connection
 from ...errors import ConnectionClosed
-from ...hub.hub import Hub, open_hub
+from ...hub.hub import Hub
+from ...hub.open import open_hub
 from ...proxy.backends import Backend
 from ...proxy.routes import Route
 from ...proxy.serve import Proxy, serve_proxy
