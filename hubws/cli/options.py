@@ -25,8 +25,6 @@ from ..protocol.deflate import Deflate
 PORT = 8008
 """Where servers listen when nothing else is said."""
 
-MAX_PORT = 65535
-
 _DEFAULT = Settings()
 
 _HANDSHAKE = Group("Opening handshake", sort_key=10)
@@ -281,10 +279,6 @@ class ServerOptions(CommonOptions):
         return self.certificate is not None
 
     def arguments(self) -> dict[str, Any]:
-        if (
-            self.port is not None and not 0 <= self.port <= MAX_PORT
-        ):  # else it is taken modulo 65536
-            raise ValueError(f"--port must be 0 to {MAX_PORT}, not {self.port}")
         origins: str | tuple[str, ...] = self.origin or "same"
         return super().arguments() | {
             "host": self.host or None,

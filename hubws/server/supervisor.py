@@ -206,9 +206,7 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for watched in WATCHED:
                 signal.signal(watched, signal.SIG_DFL)
-            signal.signal(
-                signal.SIGINT, signal.SIG_IGN
-            )  # Ctrl-C goes to all; the supervisor decides
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the supervisor tells
             signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
             os.close(self._alive[1])
             for fd in self._signals:

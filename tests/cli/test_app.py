@@ -91,9 +91,9 @@ def test_help_of_each_command_has_examples_that_work(
         (["push-server", "--rate", "0"], "--rate must be over 0"),
         (["broadcast-server", "--policy", "block"], "block"),
         (["echo-server", "--certificate", "none.pem"], "none.pem"),
-        (["echo-server", "--port", "99999"], "--port must be 0 to 65535, not 99999"),
-        (["push-server", "--workers", "2", "--port", "-1"], "--port must be 0 to 65535, not -1"),
-        (["proxy", URL, "--port", "65536"], "--port must be 0 to 65535, not 65536"),
+        (["echo-server", "--port", "99999"], "port must be 0 to 65535, not 99999"),
+        (["push-server", "--workers", "2", "--port", "-1"], "port must be 0 to 65535, not -1"),
+        (["proxy", URL, "--port", "65536"], "port must be 0 to 65535, not 65536"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], error: str, capfd: pytest.CaptureFixture[str]):
