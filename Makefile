@@ -47,7 +47,9 @@ types: $(VENV)/.installed-test  ## Check the types, strictly
 	$(BIN)/mypy
 
 coverage: $(VENV)/.installed-test  ## Run all tests and list the lines and branches that none reaches
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 compliance: $(VENV)/.installed-test  ## Run the Autobahn test suite in both roles, where Python 2.7 is

@@ -119,7 +119,7 @@ async def test_programs_run_until_they_wait(name: str, code: str, nursery: trio.
     indented = textwrap.indent(code.replace("8080", "0").replace("8081", "0"), "    ")
     async with surroundings(nursery) as known:
         known["print"] = lambda *_: None
-        exec(compile(f"async def program():\n{indented}", name, "exec"), known)
+        exec(compile(f"async def program():\n{indented}", f"<{name}>", "exec"), known)
         async with trio.open_nursery() as inner:
             inner.start_soon(known["program"])
             await trio.testing.wait_all_tasks_blocked(QUIET)
