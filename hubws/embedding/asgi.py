@@ -68,7 +68,7 @@ class AsgiPort:
 
     async def ping(self, payload: bytes) -> None:
         """There is no such thing in ASGI."""
-        raise NotImplementedError
+        raise NotImplementedError("ASGI has neither pings nor pongs; see `capabilities`")
 
     pong = ping
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -32,7 +33,7 @@ MAX_POINTS = 300
 logger = logging.getLogger("hubws")
 
 
-class LivePage:
+class LivePage(ABC):
     """A page under a path of a server; its feed is beside it, at `feed`.
 
     The first who looks has `feed` run, which ends with the last: it gathers figures, and every tick
@@ -85,7 +86,7 @@ class LivePage:
         """Judge the opening handshake of a viewer, as `authenticate` of `hubws.serve`."""
         return self._guard.admit(request)
 
-    def watch(self, connection: Connection) -> None:
+    def watch(self, connection: Connection) -> None:  # noqa: B027 - not all have use for it
         """Take note of a connection of the server that is no viewer."""
 
     async def attend(self, connection: Connection) -> None:
@@ -115,19 +116,21 @@ class LivePage:
                 await self.feed()
         except Exception:
             logger.exception("the feed of %s failed", self.path)
+            if self._scope is not scope:
+                return  # nobody looked any more; who looks by now has another
             self._scope = None
             for viewer in list(self._viewers):
                 viewer.close_nowait(CloseCode.INTERNAL_ERROR, "the feed failed")
 
     # -- for the kinds of pages ----------------------------------------------------------------
 
+    @abstractmethod
     async def greet(self, connection: Connection) -> None:
         """Send somebody who begins to look what there is; first of all, without waiting, the points."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def feed(self) -> None:
         """Gather figures and show them every tick, until cancelled."""
-        raise NotImplementedError
 
     def show(self, fields: dict[str, Any]) -> None:
         """Send all viewers the same."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import trio
 from trio.testing import memory_stream_pair
 
@@ -22,6 +20,13 @@ async def test_lines_and_their_end():
     assert await lines.next() == b""
 
 
+class Chunk(bytes):
+    """Some of a line, which nobody may add to what came before: that would copy all of it again."""
+
+    def __radd__(self, before: object) -> bytes:
+        raise AssertionError("what came before is copied with each chunk")
+
+
 class Long(trio.abc.ReceiveStream):
     """A line of so many chunks."""
 
@@ -30,13 +35,11 @@ class Long(trio.abc.ReceiveStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         self._left -= 1
-        return b"x" * (max_bytes or 0) if self._left >= 0 else b"\n"
+        return Chunk(b"x" * (max_bytes or 0) if self._left >= 0 else b"\n")
 
     async def aclose(self) -> None:
         pass
 
 
-async def test_a_long_line_is_not_read_anew_with_each_chunk():
-    began = time.process_time()
-    assert len(await Lines(Long(400)).next()) == 400 * CHUNK
-    assert time.process_time() - began < 1
+async def test_a_long_line_is_not_copied_anew_with_each_chunk():
+    assert len(await Lines(Long(4)).next()) == 4 * CHUNK

@@ -66,6 +66,50 @@ async def test_it_is_fed_once_for_all_and_only_while_somebody_looks():
                     await page.ended.wait()
 
 
+class Stumbling(Clockwork):
+    """One whose first feed fails while it is being cancelled, when it is told to."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        super().__init__(nursery)
+        self.is_cancelled, self.may_fail, self.has_failed = trio.Event(), trio.Event(), trio.Event()
+
+    async def feed(self) -> None:
+        if self.runs:
+            await super().feed()
+            return
+        self.runs += 1
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.is_cancelled.set()
+            with trio.CancelScope(shield=True):
+                await self.may_fail.wait()
+            self.has_failed.set()
+            raise OSError("too late")
+
+
+async def test_a_feed_that_fails_when_it_is_over_does_not_end_the_next(
+    caplog: pytest.LogCaptureFixture,
+):
+    async with hubws.open_hub() as hub:
+        page = Stumbling(hub.nursery)
+        async with serving([page]) as host:
+            with trio.fail_after(30):
+                async with look(host) as ada:
+                    await ada.receive()
+                await page.is_cancelled.wait()
+                async with look(host) as mo:
+                    await mo.receive()
+                    page.may_fail.set()
+                    await page.has_failed.wait()
+                    await page.send.send({"number": 2})
+                    assert json.loads(await mo.receive()) == {"number": 2}
+                await page.ended.wait()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "the feed of /clock/ failed"
+    ]
+
+
 async def test_one_message_is_made_for_all(monkeypatch: pytest.MonkeyPatch):
     made: list[dict[str, Any]] = []
 
